@@ -1,0 +1,44 @@
+import type { Label, MetricFamily, Sample } from './metrics.ts';
+
+/**
+ * Renders metric families in the Prometheus text format, version 0.0.4. A family without samples is left
+ * out. Names of metrics and labels are taken to be valid, samples to be unique: the metric tables see to that.
+ */
+export function render(families: readonly MetricFamily[]): string {
+  return families
+    .filter((family) => family.samples.length > 0)
+    .map(renderFamily)
+    .join('');
+}
+
+/** HELP and TYPE once, then a line per sample; every line ends in a newline ("Comments, help text, and type"). */
+function renderFamily({ name, help, samples }: MetricFamily): string {
+  const head = `# HELP ${name} ${escapeHelp(help)}\n# TYPE ${name} gauge\n`;
+  return head + samples.map((sample) => renderSample(name, sample)).join('');
+}
+
+function renderSample(name: string, { labels, value }: Sample): string {
+  return `${name}${renderLabels(labels)} ${renderValue(value)}\n`;
+}
+
+function renderLabels(labels: readonly Label[]): string {
+  if (labels.length === 0) return '';
+  return `{${labels.map(([name, value]) => `${name}="${escapeLabelValue(value)}"`).join(',')}}`;
+}
+
+/** A number as Go's ParseFloat reads it; JavaScript differs in the name of infinity only. */
+function renderValue(value: number): string {
+  if (value === Infinity) return '+Inf';
+  if (value === -Infinity) return '-Inf';
+  return String(value);
+}
+
+/** In a label value, backslash, quote and newline are escaped, and nothing else. */
+function escapeLabelValue(value: string): string {
+  return value.replace(/[\\"\n]/g, (character) => (character === '\n' ? '\\n' : `\\${character}`));
+}
+
+/** In help text, backslash and newline are escaped; a quote is not. */
+function escapeHelp(help: string): string {
+  return help.replace(/[\\\n]/g, (character) => (character === '\n' ? '\\n' : '\\\\'));
+}

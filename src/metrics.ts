@@ -1,0 +1,183 @@
+import type { Connection } from './connections.ts';
+import type { Session } from './session.ts';
+import type { Column } from './w/parse.ts';
+
+/** A metric family of the text format. All of them are gauges. */
+export interface MetricFamily {
+  readonly name: string;
+  readonly help: string;
+  readonly samples: readonly Sample[];
+}
+
+export interface Sample {
+  readonly labels: readonly Label[];
+  readonly value: number;
+}
+
+export type Label = readonly [name: string, value: string];
+
+/** What a run says of itself. */
+export interface Run {
+  /** Whether w ran and its output was understood. */
+  readonly success: boolean;
+  /** When it took place. */
+  readonly time: Date;
+  readonly seconds: number;
+  readonly unparsedRows: number;
+  /** The version of this program. */
+  readonly version: string;
+}
+
+/** How the values of things with equal labels become one: no two samples of a family may have equal labels. */
+type Merge = (a: number, b: number) => number;
+
+const same: Merge = (a) => a;
+const count: Merge = (a, b) => a + b;
+const newest: Merge = Math.max;
+const least: Merge = Math.min;
+/** Of CPU times, which come in hundredths of a second: binary fractions do not add up exactly. */
+const sum: Merge = (a, b) => Math.round((a + b) * 100) / 100;
+
+/** A row of the metric tables: how things of type T, each with the texts L, make a metric family. */
+interface Rule<L extends string, T extends Readonly<Record<L, string>>> {
+  readonly name: string;
+  readonly labels: readonly L[];
+  readonly help: string;
+  /** The value of one thing; undefined, where it is not known, makes no sample. */
+  readonly value: (thing: T) => number | undefined;
+  readonly merge: Merge;
+  /** The value of the sample that stands there when nothing else does. */
+  readonly whenNone?: number;
+}
+
+const SESSION: readonly Column[] = ['user', 'tty', 'from'];
+
+/** @param infoLabels the labels of ssh_session_info */
+export function sessionRules(infoLabels: readonly Column[]): readonly Rule<Column, Session>[] {
+  return [
+    {
+      name: 'ssh_sessions_total',
+      labels: [],
+      help: 'Active SSH sessions.',
+      value: () => 1,
+      merge: count,
+      whenNone: 0,
+    },
+    {
+      name: 'ssh_session_info',
+      labels: infoLabels,
+      help: 'An active SSH session as w prints it; always 1.',
+      value: () => 1,
+      merge: same,
+    },
+    {
+      name: 'ssh_user_sessions',
+      labels: ['user', 'from'],
+      help: 'Active SSH sessions of a user from a client.',
+      value: () => 1,
+      merge: count,
+    },
+    {
+      name: 'ssh_session_login_timestamp_seconds',
+      labels: SESSION,
+      help: 'Unix time of the login, at the precision that w gives: a minute, then an hour, then a day.',
+      value: (session) => session.loginTimestamp,
+      merge: newest,
+    },
+    {
+      name: 'ssh_session_idle_seconds',
+      labels: SESSION,
+      help: 'Seconds since the terminal of the session was last used.',
+      value: (session) => session.idleSeconds,
+      merge: least,
+    },
+    {
+      name: 'ssh_session_jcpu_seconds',
+      labels: SESSION,
+      help: 'CPU time of all processes on the terminal of the session.',
+      value: (session) => session.jcpuSeconds,
+      merge: sum,
+    },
+    {
+      name: 'ssh_session_pcpu_seconds',
+      labels: SESSION,
+      help: 'CPU time of the process that w names in what.',
+      value: (session) => session.pcpuSeconds,
+      merge: sum,
+    },
+  ];
+}
+
+export const CONNECTION_RULES: readonly Rule<'user' | 'kind', Connection>[] = [
+  {
+    name: 'ssh_connections',
+    labels: ['user', 'kind'],
+    help: 'Authenticated SSH connections that sshd serves: with a terminal, a command or sftp (notty), or forwarding only.',
+    value: () => 1,
+    merge: count,
+  },
+];
+
+export const RUN_RULES: readonly Rule<'version', Run>[] = [
+  {
+    name: 'ssh_sessions_exporter_success',
+    labels: [],
+    help: 'Whether w ran and its output was understood.',
+    value: (run) => Number(run.success),
+    merge: same,
+  },
+  {
+    name: 'ssh_sessions_exporter_last_run_timestamp_seconds',
+    labels: [],
+    help: 'Unix time of this run.',
+    value: (run) => run.time.getTime() / 1000,
+    merge: same,
+  },
+  {
+    name: 'ssh_sessions_exporter_duration_seconds',
+    labels: [],
+    help: 'Seconds from the start of the program until this text was made.',
+    value: (run) => run.seconds,
+    merge: same,
+  },
+  {
+    name: 'ssh_sessions_exporter_unparsed_rows',
+    labels: [],
+    help: 'Rows of w that could not be read.',
+    value: (run) => run.unparsedRows,
+    merge: same,
+  },
+  {
+    name: 'ssh_sessions_exporter_build_info',
+    labels: ['version'],
+    help: 'The version of ssh-sessions-exporter; always 1.',
+    value: () => 1,
+    merge: same,
+  },
+];
+
+/** The metric families of a list of things, in the order of the rules; samples are in the order of the things. */
+export function metricFamilies<L extends string, T extends Readonly<Record<L, string>>>(
+  rules: readonly Rule<L, T>[],
+  things: readonly T[],
+): MetricFamily[] {
+  return rules.map((rule) => ({ name: rule.name, help: rule.help, samples: collect(rule, things) }));
+}
+
+function collect<L extends string, T extends Readonly<Record<L, string>>>(
+  rule: Rule<L, T>,
+  things: readonly T[],
+): Sample[] {
+  const samples = new Map<string, { labels: Label[]; value: number }>();
+  for (const thing of things) {
+    const value = rule.value(thing);
+    if (value === undefined) continue;
+    // No label value holds a control character, so none can hold the separator.
+    const key = rule.labels.map((label) => thing[label]).join('\0');
+    const twin = samples.get(key);
+    if (twin) twin.value = rule.merge(twin.value, value);
+    else samples.set(key, { labels: rule.labels.map((label) => [label, thing[label]]), value });
+  }
+  if (samples.size === 0 && rule.whenNone !== undefined) return [{ labels: [], value: rule.whenNone }];
+  return [...samples.values()];
+}

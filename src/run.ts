@@ -1,0 +1,125 @@
+import { writeFileSync } from 'node:fs';
+import { type Connection, readConnections } from './connections.ts';
+import { render } from './exposition.ts';
+import { type Log, logFailure } from './log.ts';
+import { CONNECTION_RULES, type MetricFamily, metricFamilies, RUN_RULES, sessionRules } from './metrics.ts';
+import { type Selection, type Session, selectSessions } from './session.ts';
+import { replaceFile } from './textfile.ts';
+import { runW } from './w/command.ts';
+import { type Column, parse } from './w/parse.ts';
+import { readSaved } from './w/saved.ts';
+
+export interface Options extends Selection {
+  /** The file to replace; "-" is standard output. */
+  readonly output: string;
+  /** Saved output of w to read instead of running it; "-" is standard input. */
+  readonly input?: string;
+  /** The labels of ssh_session_info. */
+  readonly labels: readonly Column[];
+  /** Whether to read the connections that sshd serves. */
+  readonly connections: boolean;
+  /** How long w may take, in seconds. */
+  readonly timeout: number;
+}
+
+/** The time, and how long the program has been running, in seconds. Tests bring their own. */
+export interface Clock {
+  now(): Date;
+  elapsed(): number;
+}
+
+const STANDARD_OUTPUT = 1;
+
+/** A flood of unreadable rows must not become a flood of log lines. */
+const MOST_WARNINGS = 10;
+const MOST_QUOTED = 200;
+
+/** What a run found out. */
+interface Findings {
+  readonly sessions: readonly Session[];
+  readonly unparsedRows: number;
+  readonly connections: readonly Connection[];
+}
+
+/**
+ * One run, from w to the .prom file. A run that finds nothing out still replaces the file, by one that says
+ * so: the old sessions would be taken for those of now.
+ *
+ * @param version of this program
+ * @returns whether all went well; what did not has been logged
+ */
+export function run(options: Options, version: string, clock: Clock, log: Log): boolean {
+  let findings: Findings | undefined;
+  try {
+    findings = investigate(options, clock, log);
+  } catch (error) {
+    logFailure(error, log);
+  }
+  const text = render([
+    ...(findings ? sessionFamilies(findings, options) : []),
+    ...metricFamilies(RUN_RULES, [
+      {
+        success: findings !== undefined,
+        time: clock.now(),
+        seconds: clock.elapsed(),
+        unparsedRows: findings?.unparsedRows ?? 0,
+        version,
+      },
+    ]),
+  ]);
+  try {
+    write(options.output, text, log);
+  } catch (error) {
+    logFailure(error, log);
+    return false;
+  }
+  if (!findings) return false;
+  log('info', `${findings.sessions.length} sessions written to ${options.output}`);
+  return true;
+}
+
+function investigate(options: Options, clock: Clock, log: Log): Findings {
+  const output = options.input === undefined ? runW(options.timeout, log) : readSaved(options.input);
+  const listing = parse(output);
+  warnOfUnreadable('row of w', listing.unreadable, log);
+  const sessions = selectSessions(listing, options, clock.now());
+  return {
+    sessions,
+    unparsedRows: listing.unreadable.length,
+    connections: investigateConnections(options, log),
+  };
+}
+
+/** Saved output of w says nothing of this machine's connections. */
+function investigateConnections(options: Options, log: Log): readonly Connection[] {
+  if (!options.connections || options.input !== undefined) return [];
+  const { connections, unreadable } = readConnections();
+  warnOfUnreadable('title of an sshd process', unreadable, log);
+  return connections;
+}
+
+function sessionFamilies({ sessions, connections }: Findings, { labels }: Options): MetricFamily[] {
+  return [
+    ...metricFamilies(sessionRules(labels), sessions),
+    ...metricFamilies(CONNECTION_RULES, connections),
+  ];
+}
+
+function write(output: string, text: string, log: Log): void {
+  if (output === '-') {
+    writeFileSync(STANDARD_OUTPUT, text);
+    return;
+  }
+  if (!output.endsWith('.prom')) {
+    log('warning', `node_exporter reads files that end in .prom only, and will not read ${output}`);
+  }
+  replaceFile(output, text);
+}
+
+function warnOfUnreadable(what: string, texts: readonly string[], log: Log): void {
+  for (const text of texts.slice(0, MOST_WARNINGS)) {
+    log('warning', `cannot read this ${what}: "${text.slice(0, MOST_QUOTED)}"`);
+  }
+  const rest = texts.length - MOST_WARNINGS;
+  if (rest > 0) log('warning', `cannot read ${rest} more of the kind`);
+}

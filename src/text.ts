@@ -1,0 +1,16 @@
+/** C0 controls, DEL and C1 controls: what a terminal would act on. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this looks for
+const CONTROL = /[\x00-\x1f\x7f-\x9f]/g;
+
+/**
+ * Bytes that another program or user chose, as text that is safe in a label value and in a log line.
+ *
+ * @param bytes one byte per character ("latin1"), so that columns can be cut by byte before decoding
+ * @returns the same bytes read as UTF-8; what is not UTF-8 and every control character is U+FFFD, all else is kept
+ */
+export function cleanText(bytes: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the range is "all that is ASCII"
+  const isAscii = /^[\x00-\x7f]*$/.test(bytes);
+  const text = isAscii ? bytes : Buffer.from(bytes, 'latin1').toString('utf8');
+  return text.replace(CONTROL, '\uFFFD');
+}

@@ -1,0 +1,110 @@
+import { lstatSync, readdirSync, readlinkSync, type Stats, unlinkSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import writeFileAtomic from 'write-file-atomic';
+import { Failure } from './failure.ts';
+
+/** node_exporter reads the file as another user, and root's umask may be 077. */
+const MODE = 0o644;
+
+/**
+ * chown(2) leaves an owner of -1 as it is. Otherwise write-file-atomic gives the new file the owner of the
+ * old one, which root without capabilities may not.
+ */
+const KEEP_OWNER = { uid: -1, gid: -1 };
+
+/** In milliseconds. */
+const LEFTOVER_AGE = 60_000;
+/** As the kernel has it: path_resolution(7). */
+const MOST_LINKS = 40;
+
+/**
+ * Replaces a file in one step, so that a reader finds the old text or the new one, whole. What an earlier
+ * run left behind when it was killed is removed on the way.
+ *
+ * @throws Failure when the file cannot be written; the old one is then as it was
+ */
+export function replaceFile(path: string, text: string): void {
+  let target = resolve(path);
+  try {
+    target = findTarget(target);
+    removeLeftovers(target);
+    write(target, text);
+  } catch (error) {
+    throw error instanceof Failure ? error : new Failure(explain(target, error));
+  }
+}
+
+function write(target: string, text: string): void {
+  const data = Buffer.from(text);
+  writeFileAtomic.sync(target, data, {
+    mode: MODE,
+    chown: KEEP_OWNER,
+    // A lost file comes back with the next run, and a sync every 15 s wears out an SD card.
+    fsync: false,
+    // write-file-atomic does not notice a short write. Writing here claims the space, and does: on a full
+    // disk this fails, before the old file is replaced.
+    tmpfileCreated: (temporary) => writeFileSync(temporary, data),
+  });
+}
+
+/**
+ * The file that a path leads to, whether it exists or not: a link may point into a file system that is empty
+ * after a boot, and must not be replaced by a file itself. Neither must a device or a FIFO.
+ */
+function findTarget(path: string): string {
+  let target = path;
+  for (let links = 0; links <= MOST_LINKS; links++) {
+    const stats = lstatSync(target, { throwIfNoEntry: false });
+    if (!stats?.isSymbolicLink()) return requireReplaceable(target, stats);
+    target = resolve(dirname(target), readlinkSync(target));
+  }
+  throw new Failure(`cannot write ${path}: too many links; name the file itself with --output`);
+}
+
+function requireReplaceable(target: string, stats: Stats | undefined): string {
+  if (!stats || stats.isFile()) return target;
+  const kind = stats.isDirectory() ? 'a directory' : 'not a regular file';
+  throw new Failure(`cannot write ${target}: it is ${kind}; name a .prom file with --output`);
+}
+
+/** A run that is killed while it writes leaves its temporary file: the name of the target, a dot and digits. */
+function removeLeftovers(target: string): void {
+  const prefix = `${basename(target)}.`;
+  try {
+    for (const name of readdirSync(dirname(target))) {
+      if (!name.startsWith(prefix) || !/^\d+$/.test(name.slice(prefix.length))) continue;
+      const path = join(dirname(target), name);
+      if (isLeftover(path)) unlinkSync(path);
+    }
+  } catch {
+    // Another run was faster, or the directory cannot be changed: then the write says so.
+  }
+}
+
+function isLeftover(path: string): boolean {
+  const stats = lstatSync(path);
+  return stats.isFile() && stats.uid === process.geteuid?.() && Date.now() - stats.mtimeMs > LEFTOVER_AGE;
+}
+
+/** One line for what open(2), write(2) and rename(2) fail with. */
+function explain(path: string, error: unknown): string {
+  const directory = dirname(path);
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  switch (code) {
+    case 'ENOENT':
+      return `cannot write ${path}: the directory ${directory} does not exist; create it, or name another file with --output`;
+    case 'ENOTDIR':
+      return `cannot write ${path}: ${directory} is not a directory; name another file with --output`;
+    case 'EACCES':
+    case 'EPERM':
+      return `cannot write ${path}: no permission in ${directory}; run as its owner or root, or name another file with --output`;
+    case 'EROFS':
+      return `cannot write ${path}: the file system is read-only; remount it, or name another file with --output`;
+    case 'ENOSPC':
+      return `cannot write ${path}: no space or no inodes left in ${directory}; free some`;
+    case 'EDQUOT':
+      return `cannot write ${path}: the disk quota is used up; free some space`;
+    default:
+      return `cannot write ${path}: ${error instanceof Error ? error.message : String(error)}; check ${directory}`;
+  }
+}

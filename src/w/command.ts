@@ -1,0 +1,99 @@
+import { type SpawnSyncOptionsWithBufferEncoding, spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { Failure } from '../failure.ts';
+import type { Log } from '../log.ts';
+import { cleanText } from '../text.ts';
+
+/** What is read from w at the most, in bytes: about 100,000 rows of the widest kind are a third of it. */
+export const OUTPUT_LIMIT = 64 * 1024 * 1024;
+
+/** Addresses rather than names where w reads utmp; a FROM column in every build. */
+export const ARGUMENTS = ['-i'];
+
+/**
+ * The largest widths that w takes (w.c, main), so that it cuts no name and no address; English names and
+ * the C library's UTF-8, so that the columns can be read. LANGUAGE would win over LC_ALL.
+ */
+export const ENVIRONMENT = {
+  PROCPS_USERLEN: '32',
+  PROCPS_FROMLEN: '256',
+  COLUMNS: '512',
+  LC_ALL: 'C.UTF-8',
+  LANGUAGE: '',
+};
+
+/**
+ * Runs w.
+ *
+ * @param timeout how long w may take, in seconds
+ * @returns what it printed, as bytes
+ * @throws Failure when w is missing, fails, is killed, prints too much or takes too long, and when /proc
+ *   hides the processes without which w leaves out rows
+ */
+export function runW(timeout: number, log: Log): Buffer {
+  requireOpenProc();
+  const child = spawnSync('w', ARGUMENTS, spawnOptions(timeout));
+  if (child.pid > 0) endGroup(child.pid);
+  if (child.error) throw new Failure(explain(child.error, timeout));
+
+  const complaint = cleanText(child.stderr.toString('latin1').trim());
+  if (child.signal) throw new Failure(`w was killed by ${child.signal}; run w -i by hand to see why`);
+  if (child.status !== 0) {
+    throw new Failure(
+      `w failed with status ${child.status}: ${complaint || 'it gave no reason'}; run w -i by hand`,
+    );
+  }
+  if (complaint !== '') log('warning', `w complained: ${complaint}`);
+  return child.stdout;
+}
+
+/**
+ * `detached` gives w a process group of its own, so that whatever it started can be ended with it. spawnSync
+ * knows the option as spawn does, though its types and its documentation do not.
+ */
+function spawnOptions(timeout: number): SpawnSyncOptionsWithBufferEncoding & { detached: boolean } {
+  return {
+    env: { ...process.env, ...ENVIRONMENT },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: timeout * 1000,
+    killSignal: 'SIGKILL',
+    maxBuffer: OUTPUT_LIMIT,
+    detached: true,
+  };
+}
+
+/**
+ * w leaves out the rows whose processes it cannot see, and still ends well (w.c, showinfo). Where /proc
+ * hides the processes of other users, those of root are hidden too, and process 1 is root's.
+ */
+function requireOpenProc(): void {
+  try {
+    readFileSync('/proc/1/stat');
+  } catch {
+    throw new Failure(
+      "/proc hides other users' processes, so w cannot list their sessions; run as root, " +
+        'or look at hidepid= of the /proc mount and ProtectProc= of the service',
+    );
+  }
+}
+
+function explain(error: NodeJS.ErrnoException, timeout: number): string {
+  switch (error.code) {
+    case 'ENOENT':
+      return 'w not found; install procps (apt-get install procps)';
+    case 'ETIMEDOUT':
+      return `w took longer than ${timeout} s and was stopped; run w -i by hand, or allow more with --timeout`;
+    case 'ENOBUFS':
+      return `w printed more than ${OUTPUT_LIMIT / 1024 / 1024} MiB and was stopped; run w -i by hand to see why`;
+    default:
+      return `w could not be run (${error.code ?? error.message}); run w -i by hand to see why`;
+  }
+}
+
+function endGroup(leader: number): void {
+  try {
+    process.kill(-leader, 'SIGKILL');
+  } catch {
+    // The usual case: w is gone and has left no process behind.
+  }
+}

@@ -1,0 +1,110 @@
+import { Failure } from '../failure.ts';
+import { cleanText } from '../text.ts';
+import { DURATION_COLUMN } from './time.ts';
+
+/** The columns of w, in its order. They are the labels of ssh_session_info too. */
+export const COLUMNS = ['user', 'tty', 'from', 'login', 'idle', 'jcpu', 'pcpu', 'what'] as const;
+
+export type Column = (typeof COLUMNS)[number];
+
+/** A login as w prints it: clean text without the blanks around it, empty where w printed nothing. */
+export type Row = Readonly<Record<Column, string>>;
+
+export interface Listing {
+  /** Whether the output has a FROM column; without it, from is empty in every row. */
+  readonly hasFrom: boolean;
+  readonly rows: readonly Row[];
+  /** The rows that could not be read, as clean text. */
+  readonly unreadable: readonly string[];
+}
+
+/** The column names of procps. 4.0.4 puts two spaces before WHAT; some builds have no FROM. */
+const HEADER = /^USER +TTY +(FROM +)?LOGIN@ +IDLE +JCPU +PCPU +WHAT *$/;
+
+/** LOGIN@ and what follows it. The two columns before WHAT are what makes the shape unlikely by chance. */
+const TAIL = new RegExp(
+  `( \\d\\d:\\d\\d  | [A-Z][a-z]{2}\\d\\d  | \\d\\d[A-Z][a-z]{2}\\d\\d)(${DURATION_COLUMN})(${DURATION_COLUMN})(${DURATION_COLUMN}) ?(.*)$`,
+  'sy',
+);
+
+/** LOGIN@ is right-aligned over a column that begins two bytes before its name. */
+const LOGIN_INDENT = 2;
+/** LOGIN@ is 8 bytes wide, the three durations are 7 each or more. */
+const TAIL_WIDTH = 8 + 3 * 7;
+
+/**
+ * Reads the output of procps' w (showinfo in w.c): a line about the system, which may be blank, the column
+ * names, and a row per login. USER, TTY and FROM are cut by byte at the places that the header gives, for
+ * each of them can be blank or hold blanks; the rest is known by its notation, for a long duration shifts
+ * what follows it.
+ *
+ * @throws Failure when the column names are not those of procps
+ */
+export function parse(output: Buffer): Listing {
+  // One character a byte: w counts its columns in bytes.
+  const lines = output.toString('latin1').split('\n');
+  const header = lines.findIndex((line, index) => index < 2 && HEADER.test(line));
+  const names = lines[header];
+  if (names === undefined) throw new Failure(unknownHeader(lines));
+
+  const layout = layOut(names);
+  const rows: Row[] = [];
+  const unreadable: string[] = [];
+  for (const line of lines.slice(header + 1)) {
+    if (line === '') continue;
+    const row = readRow(line, layout);
+    if (row) rows.push(row);
+    else unreadable.push(cleanText(line));
+  }
+  return { hasFrom: layout.from !== undefined, rows, unreadable };
+}
+
+/** Where columns begin, in bytes; each ends where the next begins. */
+interface Layout {
+  readonly tty: number;
+  readonly from: number | undefined;
+  readonly login: number;
+}
+
+function layOut(header: string): Layout {
+  const from = header.indexOf('FROM');
+  return {
+    tty: header.indexOf('TTY'),
+    from: from < 0 ? undefined : from,
+    login: header.indexOf('LOGIN@') - LOGIN_INDENT,
+  };
+}
+
+function readRow(line: string, { tty, from, login }: Layout): Row | undefined {
+  TAIL.lastIndex = login;
+  // An editor may have cut the blanks that end a row without WHAT.
+  const tail = TAIL.exec(line.padEnd(login + TAIL_WIDTH));
+  if (!tail) return undefined;
+  const [, loginTime = '', idle = '', jcpu = '', pcpu = '', what = ''] = tail;
+  return {
+    user: cell(line.slice(0, tty)),
+    tty: cell(line.slice(tty, from ?? login)),
+    from: from === undefined ? '' : cell(line.slice(from, login)),
+    login: cell(loginTime),
+    idle: cell(idle),
+    jcpu: cell(jcpu),
+    pcpu: cell(pcpu),
+    what: cell(what),
+  };
+}
+
+/** Only spaces pad a column; what else looks blank, such as the byte 0xA0 in a name, belongs to the value. */
+function cell(bytes: string): string {
+  let start = 0;
+  let end = bytes.length;
+  while (bytes[start] === ' ') start++;
+  while (end > start && bytes[end - 1] === ' ') end--;
+  return cleanText(bytes.slice(start, end));
+}
+
+function unknownHeader(lines: readonly string[]): string {
+  const first = cleanText(lines.find((line) => line.trim() !== '') ?? '');
+  const what =
+    first === '' ? 'w printed nothing' : `this is not the output of procps' w: "${first.slice(0, 120)}"`;
+  return `${what}; install procps (apt-get install procps), or save the output with: LC_ALL=C.UTF-8 w -i`;
+}
