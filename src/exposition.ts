@@ -1,29 +1,30 @@
-import type { Label, MetricFamily, Sample } from './metrics.ts';
+import type { MetricFamily, Sample } from './metrics.ts';
 
 /**
  * Renders metric families in the Prometheus text format, version 0.0.4. A family without samples is left
  * out. Names of metrics and labels are taken to be valid, samples to be unique: the metric tables see to that.
  */
-export function render(families: readonly MetricFamily[]): string {
-  return families
-    .filter((family) => family.samples.length > 0)
-    .map(renderFamily)
-    .join('');
+export function render(families: Iterable<MetricFamily>): string {
+  let text = '';
+  for (const family of families) {
+    if (family.samples.length > 0) text += renderFamily(family);
+  }
+  return text;
 }
 
 /** HELP and TYPE once, then a line per sample; every line ends in a newline ("Comments, help text, and type"). */
-function renderFamily({ name, help, samples }: MetricFamily): string {
+function renderFamily({ name, help, labels, samples }: MetricFamily): string {
   const head = `# HELP ${name} ${escapeHelp(help)}\n# TYPE ${name} gauge\n`;
-  return head + samples.map((sample) => renderSample(name, sample)).join('');
+  return head + samples.map((sample) => renderSample(name, labels, sample)).join('');
 }
 
-function renderSample(name: string, { labels, value }: Sample): string {
-  return `${name}${renderLabels(labels)} ${renderValue(value)}\n`;
+function renderSample(name: string, labels: readonly string[], sample: Sample): string {
+  return `${name}${renderLabels(labels, sample.labels)} ${renderValue(sample.value)}\n`;
 }
 
-function renderLabels(labels: readonly Label[]): string {
-  if (labels.length === 0) return '';
-  return `{${labels.map(([name, value]) => `${name}="${escapeLabelValue(value)}"`).join(',')}}`;
+function renderLabels(names: readonly string[], values: readonly string[]): string {
+  if (names.length === 0) return '';
+  return `{${names.map((name, index) => `${name}="${escapeLabelValue(values[index] ?? '')}"`).join(',')}}`;
 }
 
 /** A number as Go's ParseFloat reads it; JavaScript differs in the name of infinity only. */

@@ -1,20 +1,22 @@
 import type { Connection } from './connections.ts';
 import type { Session } from './session.ts';
 import type { Column } from './w/parse.ts';
+import { parseDuration } from './w/time.ts';
 
 /** A metric family of the text format. All of them are gauges. */
 export interface MetricFamily {
   readonly name: string;
   readonly help: string;
+  /** The names of the labels that each of the samples has. */
+  readonly labels: readonly string[];
   readonly samples: readonly Sample[];
 }
 
 export interface Sample {
-  readonly labels: readonly Label[];
+  /** The values of the labels, in the order of their names. */
+  readonly labels: readonly string[];
   readonly value: number;
 }
-
-export type Label = readonly [name: string, value: string];
 
 /** What a run says of itself. */
 export interface Run {
@@ -33,8 +35,8 @@ type Merge = (a: number, b: number) => number;
 
 const same: Merge = (a) => a;
 const count: Merge = (a, b) => a + b;
-const newest: Merge = Math.max;
-const least: Merge = Math.min;
+const newest: Merge = (a, b) => Math.max(a, b);
+const least: Merge = (a, b) => Math.min(a, b);
 /** Of CPU times, which come in hundredths of a second: binary fractions do not add up exactly. */
 const sum: Merge = (a, b) => Math.round((a + b) * 100) / 100;
 
@@ -88,21 +90,21 @@ export function sessionRules(infoLabels: readonly Column[]): readonly Rule<Colum
       name: 'ssh_session_idle_seconds',
       labels: SESSION,
       help: 'Seconds since the terminal of the session was last used.',
-      value: (session) => session.idleSeconds,
+      value: (session) => parseDuration(session.idle),
       merge: least,
     },
     {
       name: 'ssh_session_jcpu_seconds',
       labels: SESSION,
       help: 'CPU time of all processes on the terminal of the session.',
-      value: (session) => session.jcpuSeconds,
+      value: (session) => parseDuration(session.jcpu),
       merge: sum,
     },
     {
       name: 'ssh_session_pcpu_seconds',
       labels: SESSION,
       help: 'CPU time of the process that w names in what.',
-      value: (session) => session.pcpuSeconds,
+      value: (session) => parseDuration(session.pcpu),
       merge: sum,
     },
   ];
@@ -156,28 +158,54 @@ export const RUN_RULES: readonly Rule<'version', Run>[] = [
   },
 ];
 
-/** The metric families of a list of things, in the order of the rules; samples are in the order of the things. */
-export function metricFamilies<L extends string, T extends Readonly<Record<L, string>>>(
-  rules: readonly Rule<L, T>[],
-  things: readonly T[],
-): MetricFamily[] {
-  return rules.map((rule) => ({ name: rule.name, help: rule.help, samples: collect(rule, things) }));
+/** Things with equal labels. */
+interface Group<T> {
+  readonly labels: readonly string[];
+  readonly things: T[];
 }
 
-function collect<L extends string, T extends Readonly<Record<L, string>>>(
-  rule: Rule<L, T>,
+/**
+ * The metric families of a list of things, in the order of the rules; samples are in the order of the things.
+ * They come one at a time, so that 100,000 sessions are not in memory in every form at once.
+ */
+export function* metricFamilies<L extends string, T extends Readonly<Record<L, string>>>(
+  rules: readonly Rule<L, T>[],
   things: readonly T[],
-): Sample[] {
-  const samples = new Map<string, { labels: Label[]; value: number }>();
-  for (const thing of things) {
-    const value = rule.value(thing);
-    if (value === undefined) continue;
-    // No label value holds a control character, so none can hold the separator.
-    const key = rule.labels.map((label) => thing[label]).join('\0');
-    const twin = samples.get(key);
-    if (twin) twin.value = rule.merge(twin.value, value);
-    else samples.set(key, { labels: rule.labels.map((label) => [label, thing[label]]), value });
+): Generator<MetricFamily> {
+  // Rules that share their labels share the groups: finding them is most of the work.
+  const groupings = new Map<readonly L[], readonly Group<T>[]>();
+  for (const rule of rules) {
+    const groups = groupings.get(rule.labels) ?? groupBy(rule.labels, things);
+    groupings.set(rule.labels, groups);
+    yield { name: rule.name, help: rule.help, labels: rule.labels, samples: toSamples(rule, groups) };
   }
-  if (samples.size === 0 && rule.whenNone !== undefined) return [{ labels: [], value: rule.whenNone }];
-  return [...samples.values()];
+}
+
+function groupBy<L extends string, T extends Readonly<Record<L, string>>>(
+  names: readonly L[],
+  things: readonly T[],
+): readonly Group<T>[] {
+  const groups = new Map<string, Group<T>>();
+  for (const thing of things) {
+    const labels = names.map((name) => thing[name]);
+    // No label value holds a control character, so none can hold the separator.
+    const key = labels.join('\0');
+    const group = groups.get(key);
+    if (group) group.things.push(thing);
+    else groups.set(key, { labels, things: [thing] });
+  }
+  return [...groups.values()];
+}
+
+function toSamples<L extends string, T extends Readonly<Record<L, string>>>(
+  { value, merge, whenNone }: Rule<L, T>,
+  groups: readonly Group<T>[],
+): Sample[] {
+  const samples: Sample[] = [];
+  for (const { labels, things } of groups) {
+    const values = things.map(value).filter((known) => known !== undefined);
+    if (values.length > 0) samples.push({ labels, value: values.reduce(merge) });
+  }
+  if (samples.length === 0 && whenNone !== undefined) return [{ labels: [], value: whenNone }];
+  return samples;
 }

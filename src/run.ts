@@ -55,18 +55,7 @@ export function run(options: Options, version: string, clock: Clock, log: Log): 
   } catch (error) {
     logFailure(error, log);
   }
-  const text = render([
-    ...(findings ? sessionFamilies(findings, options) : []),
-    ...metricFamilies(RUN_RULES, [
-      {
-        success: findings !== undefined,
-        time: clock.now(),
-        seconds: clock.elapsed(),
-        unparsedRows: findings?.unparsedRows ?? 0,
-        version,
-      },
-    ]),
-  ]);
+  const text = render(allFamilies(findings, options, version, clock));
   try {
     write(options.output, text, log);
   } catch (error) {
@@ -98,11 +87,24 @@ function investigateConnections(options: Options, log: Log): readonly Connection
   return connections;
 }
 
-function sessionFamilies({ sessions, connections }: Findings, { labels }: Options): MetricFamily[] {
-  return [
-    ...metricFamilies(sessionRules(labels), sessions),
-    ...metricFamilies(CONNECTION_RULES, connections),
-  ];
+function* allFamilies(
+  findings: Findings | undefined,
+  options: Options,
+  version: string,
+  clock: Clock,
+): Generator<MetricFamily> {
+  if (findings) {
+    yield* metricFamilies(sessionRules(options.labels), findings.sessions);
+    yield* metricFamilies(CONNECTION_RULES, findings.connections);
+  }
+  const report = {
+    success: findings !== undefined,
+    time: clock.now(),
+    seconds: clock.elapsed(),
+    unparsedRows: findings?.unparsedRows ?? 0,
+    version,
+  };
+  yield* metricFamilies(RUN_RULES, [report]);
 }
 
 function write(output: string, text: string, log: Log): void {

@@ -1,14 +1,11 @@
 import { Failure } from './failure.ts';
 import type { Listing, Row } from './w/parse.ts';
-import { parseDuration, parseLogin } from './w/time.ts';
+import { parseLogin } from './w/time.ts';
 
-/** A login: the text that w prints, and the numbers that it stands for, undefined where w does not know. */
+/** A login as w prints it, with its client alone in from. */
 export interface Session extends Row {
-  /** Unix time in seconds. */
+  /** Unix time of the login in seconds; undefined where LOGIN@ does not tell. */
   readonly loginTimestamp: number | undefined;
-  readonly idleSeconds: number | undefined;
-  readonly jcpuSeconds: number | undefined;
-  readonly pcpuSeconds: number | undefined;
 }
 
 export interface Selection {
@@ -31,7 +28,18 @@ export function selectSessions(listing: Listing, selection: Selection, now: Date
     );
   }
   const rows = selection.all ? listing.rows : listing.rows.filter(isSsh);
-  return rows.map((row) => toSession(row, selection.args, now));
+  const timestamp = loginTimestamps(now);
+  return rows.map((row) => ({
+    user: row.user,
+    tty: row.tty,
+    from: client(row.from),
+    login: row.login,
+    idle: row.idle,
+    jcpu: row.jcpu,
+    pcpu: row.pcpu,
+    what: selection.args ? row.what : commandName(row.what),
+    loginTimestamp: timestamp(row.login),
+  }));
 }
 
 /** What w shows in FROM for logins that came over no network: the terminal of a seat (gdm), a greeter. */
@@ -46,16 +54,13 @@ function isSsh({ from }: Row): boolean {
   return !LOCAL.test(from) && !WINDOW.test(from) && !DISPLAY.test(from);
 }
 
-function toSession(row: Row, args: boolean, now: Date): Session {
-  const login = parseLogin(row.login, now);
-  return {
-    ...row,
-    from: client(row.from),
-    what: args ? row.what : commandName(row.what),
-    loginTimestamp: login && login.getTime() / 1000,
-    idleSeconds: parseDuration(row.idle),
-    jcpuSeconds: parseDuration(row.jcpu),
-    pcpuSeconds: parseDuration(row.pcpu),
+/** Of many rows few have a login time of their own, and working out local time is the dearest part of a row. */
+function loginTimestamps(now: Date): (login: string) => number | undefined {
+  const known = new Map<string, number | undefined>();
+  return (login) => {
+    if (!known.has(login)) known.set(login, parseLogin(login, now)?.getTime());
+    const milliseconds = known.get(login);
+    return milliseconds === undefined ? undefined : milliseconds / 1000;
   };
 }
 

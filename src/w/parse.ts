@@ -27,11 +27,8 @@ const TAIL = new RegExp(
   'sy',
 );
 
-/** LOGIN@ is right-aligned over a column that begins two bytes before its name. */
-const LOGIN_INDENT = 2;
-/** LOGIN@ is 8 bytes wide, the three durations are 7 each or more. */
-const TAIL_WIDTH = 8 + 3 * 7;
-
+/** How far before its name the column of LOGIN@ begins, in bytes: one, and two before procps 3.3. */
+const LOGIN_INDENTS = [1, 2];
 /**
  * Reads the output of procps' w (showinfo in w.c): a line about the system, which may be blank, the column
  * names, and a row per login. USER, TTY and FROM are cut by byte at the places that the header gives, for
@@ -59,7 +56,7 @@ export function parse(output: Buffer): Listing {
   return { hasFrom: layout.from !== undefined, rows, unreadable };
 }
 
-/** Where columns begin, in bytes; each ends where the next begins. */
+/** Where the names of columns begin, in bytes. */
 interface Layout {
   readonly tty: number;
   readonly from: number | undefined;
@@ -71,21 +68,29 @@ function layOut(header: string): Layout {
   return {
     tty: header.indexOf('TTY'),
     from: from < 0 ? undefined : from,
-    login: header.indexOf('LOGIN@') - LOGIN_INDENT,
+    login: header.indexOf('LOGIN@'),
   };
 }
 
-function readRow(line: string, { tty, from, login }: Layout): Row | undefined {
-  TAIL.lastIndex = login;
-  // An editor may have cut the blanks that end a row without WHAT.
-  const tail = TAIL.exec(line.padEnd(login + TAIL_WIDTH));
+function readRow(line: string, layout: Layout): Row | undefined {
+  for (const indent of LOGIN_INDENTS) {
+    const row = readRowAt(line, layout, layout.login - indent);
+    if (row) return row;
+  }
+  return undefined;
+}
+
+/** @param times where LOGIN@ and what follows it begin */
+function readRowAt(line: string, { tty, from }: Layout, times: number): Row | undefined {
+  TAIL.lastIndex = times;
+  const tail = TAIL.exec(line);
   if (!tail) return undefined;
-  const [, loginTime = '', idle = '', jcpu = '', pcpu = '', what = ''] = tail;
+  const [, login = '', idle = '', jcpu = '', pcpu = '', what = ''] = tail;
   return {
-    user: cell(line.slice(0, tty)),
-    tty: cell(line.slice(tty, from ?? login)),
-    from: from === undefined ? '' : cell(line.slice(from, login)),
-    login: cell(loginTime),
+    user: cell(line, 0, tty),
+    tty: cell(line, tty, from ?? times),
+    from: from === undefined ? '' : cell(line, from, times),
+    login: cell(login),
     idle: cell(idle),
     jcpu: cell(jcpu),
     pcpu: cell(pcpu),
@@ -94,12 +99,12 @@ function readRow(line: string, { tty, from, login }: Layout): Row | undefined {
 }
 
 /** Only spaces pad a column; what else looks blank, such as the byte 0xA0 in a name, belongs to the value. */
-function cell(bytes: string): string {
-  let start = 0;
-  let end = bytes.length;
-  while (bytes[start] === ' ') start++;
-  while (end > start && bytes[end - 1] === ' ') end--;
-  return cleanText(bytes.slice(start, end));
+function cell(line: string, from = 0, to = line.length): string {
+  let start = from;
+  let end = to;
+  while (start < end && line[start] === ' ') start++;
+  while (end > start && line[end - 1] === ' ') end--;
+  return cleanText(line.slice(start, end));
 }
 
 function unknownHeader(lines: readonly string[]): string {
