@@ -154,7 +154,7 @@ export async function bootGuest(release: Release, options: GuestOptions = {}): P
 export class Guest {
   /** Units that failed at boot; empty in a healthy guest. */
   failedUnits: readonly string[] = [];
-  /** Process ID of the guest's init, as seen from outside. */
+  /** Process ID of the guest's init, as seen from outside; 0 while it does not run. */
   leader = 0;
 
   readonly #lower: readonly string[];
@@ -245,6 +245,7 @@ export class Guest {
     if (container === undefined) throw new Error('the guest was never booted');
     await this.exec('systemctl reboot');
     await until('the guest shuts down', () => container.exitCode !== null, 100_000);
+    this.leader = 0;
     await this.#disconnect();
     await this.boot();
   }
@@ -256,6 +257,7 @@ export class Guest {
       killGroup(this.#container);
       await ended(this.#container);
     }
+    this.leader = 0;
     this.#remove();
   }
 
