@@ -1,0 +1,170 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, it, type TestContext } from 'node:test';
+import { readConnections } from '../src/connections.ts';
+import { scratch } from './support/exporter.ts';
+
+interface FakeProcess {
+  readonly pid: number;
+  readonly parent?: number;
+  /** The four user ids: real, effective, saved, of the file system. */
+  readonly uids?: readonly [number, number, number, number];
+  readonly name?: string;
+  readonly title: string | Buffer;
+  /** Process ids in this and the inner namespaces. */
+  readonly namespaces?: readonly number[];
+}
+
+const ROOT = [0, 0, 0, 0] as const;
+const PI = [1000, 1000, 1000, 1000] as const;
+const LISTENER: FakeProcess = { pid: 10, title: 'sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups' };
+
+/** A made-up /proc with a listener and a few processes; each is root's child of the listener unless it says more. */
+function proc(context: TestContext, ...processes: FakeProcess[]): string {
+  const root = scratch(context);
+  for (const { pid, parent = 10, uids = ROOT, name = 'sshd', title, namespaces = [pid] } of [
+    LISTENER,
+    ...processes,
+  ]) {
+    const directory = join(root, String(pid));
+    mkdirSync(directory);
+    writeFileSync(join(directory, 'comm'), `${name}\n`);
+    const status = [
+      `Name:\t${name}`,
+      'Umask:\t0022',
+      `Pid:\t${pid}`,
+      `PPid:\t${parent}`,
+      `Uid:\t${uids.join('\t')}`,
+      `Gid:\t${uids.join('\t')}`,
+      `NSpid:\t${namespaces.join('\t')}`,
+      '',
+    ];
+    writeFileSync(join(directory, 'status'), status.join('\n'));
+    writeFileSync(join(directory, 'cmdline'), Buffer.concat([Buffer.from(title), Buffer.alloc(20)]));
+  }
+  writeFileSync(join(root, 'version'), 'Linux');
+  mkdirSync(join(root, 'self'));
+  return root;
+}
+
+/** The monitor of a connection and the process that serves its user. */
+function connection(title: string | Buffer, uids: FakeProcess['uids'] = PI, name = 'sshd'): FakeProcess[] {
+  return [
+    { pid: 20, title: `${name}: pi [priv]`, name },
+    { pid: 21, parent: 20, uids, title, name },
+  ];
+}
+
+describe('a connection', () => {
+  const titles = [
+    ['sshd: pi@pts/2', 'pi', 'terminal'],
+    ['sshd: pi@pts/0,pts/3', 'pi', 'terminal'],
+    ['sshd: pi@tty1', 'pi', 'terminal'],
+    ['sshd: pi@notty', 'pi', 'notty'],
+    ['sshd: pi', 'pi', 'forward'],
+    ['sshd-session: pi@pts/2', 'pi', 'terminal'],
+    ['sshd-session: pi@notty', 'pi', 'notty'],
+    ['sshd-session: pi', 'pi', 'forward'],
+    ['sshd: pi@example.org@pts/2', 'pi@example.org', 'terminal'],
+    ['sshd: pi@example.org', 'pi@example.org', 'forward'],
+    ['sshd: a, b [c]@notty', 'a, b [c]', 'notty'],
+    ['sshd: x [priv]@pts/0', 'x [priv]', 'terminal'],
+    ['sshd: jörg@notty', 'jörg', 'notty'],
+    [Buffer.from([...Buffer.from('sshd: j'), 0xff, ...Buffer.from('\n@notty')]), 'j\uFFFD\uFFFD', 'notty'],
+  ] as const;
+  for (const [title, user, kind] of titles) {
+    it(`is what "${title}" stands for`, (context) => {
+      const found = readConnections(proc(context, ...connection(title)));
+      assert.deepEqual(found, { connections: [{ user, kind }], unreadable: [] });
+    });
+  }
+
+  it('is served by sshd-session from OpenSSH 9.8 on', (context) => {
+    const { connections } = readConnections(
+      proc(context, ...connection('sshd-session: pi', PI, 'sshd-session')),
+    );
+    assert.deepEqual(connections, [{ user: 'pi', kind: 'forward' }]);
+  });
+
+  it('of root has one process', (context) => {
+    const { connections } = readConnections(proc(context, { pid: 20, title: 'sshd: root@pts/0' }));
+    assert.deepEqual(connections, [{ user: 'root', kind: 'terminal' }]);
+  });
+
+  it('may have no listener: sshd -i, or one that was restarted', (context) => {
+    const [monitor, served] = connection('sshd: pi@notty');
+    assert.ok(monitor && served);
+    const root = { pid: 30, parent: 1, title: 'sshd: root@notty' };
+    const { connections } = readConnections(proc(context, { ...monitor, parent: 1 }, served, root));
+    assert.deepEqual(connections, [
+      { user: 'pi', kind: 'notty' },
+      { user: 'root', kind: 'notty' },
+    ]);
+  });
+
+  it('is counted once with the second process of internal-sftp', (context) => {
+    const inner = { pid: 22, parent: 21, uids: PI, title: 'sshd: pi@internal-sftp' };
+    const innerOfRoot = { pid: 31, parent: 30, title: 'sshd: root@internal-sftp' };
+    const root = { pid: 30, title: 'sshd: root@notty' };
+    const tree = proc(context, ...connection('sshd: pi@notty'), inner, root, innerOfRoot);
+    assert.deepEqual(readConnections(tree), {
+      connections: [
+        { user: 'pi', kind: 'notty' },
+        { user: 'root', kind: 'notty' },
+      ],
+      unreadable: [],
+    });
+  });
+});
+
+describe('no connection', () => {
+  const others: [string, FakeProcess][] = [
+    ['a monitor', { pid: 20, title: 'sshd: pi [priv]' }],
+    ['a monitor of OpenSSH 9.8', { pid: 20, title: 'sshd-session: pi [postauth]', name: 'sshd-session' }],
+    ['a key exchange', { pid: 20, title: 'sshd: [accepted]' }],
+    ['a key exchange without privileges', { pid: 20, uids: [105, 105, 105, 105], title: 'sshd: [net]' }],
+    ['a login that waits for its password', { pid: 20, uids: [105, 105, 105, 105], title: 'sshd: pi [net]' }],
+    ['a login in sandbox', { pid: 20, uids: [105, 105, 105, 105], title: 'sshd: pi [preauth]' }],
+    ['a login of nobody known', { pid: 20, title: 'sshd: unknown [priv]' }],
+    ['a conversation with PAM', { pid: 20, title: 'sshd: pi [pam]' }],
+    ['sshd before it has a title', { pid: 20, title: '/usr/sbin/sshd\0-D\0-R' }],
+    ['the title of a child of a user', { pid: 21, parent: 5, uids: PI, title: 'sshd: root@pts/9' }],
+    ['the title of an orphan', { pid: 21, parent: 1, uids: PI, title: 'sshd: root@pts/9' }],
+    [
+      'the title of a setuid program',
+      { pid: 21, parent: 5, uids: [1000, 0, 0, 0], title: 'sshd: root@pts/9' },
+    ],
+    ['the title of another program', { pid: 21, name: 'sleep', title: 'sshd: root@pts/9' }],
+    ['sshd of a container', { pid: 21, title: 'sshd: root@pts/9', namespaces: [21, 7] }],
+  ];
+  for (const [what, process] of others) {
+    it(`is ${what}`, (context) => {
+      assert.deepEqual(readConnections(proc(context, process)), { connections: [], unreadable: [] });
+    });
+  }
+
+  it('is the child of a process that only calls itself sshd', (context) => {
+    const forger = {
+      pid: 20,
+      parent: 5,
+      uids: PI,
+      title: 'sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups',
+    };
+    const child = { pid: 21, parent: 20, uids: PI, title: 'sshd: root@pts/9' };
+    assert.deepEqual(readConnections(proc(context, forger, child)).connections, []);
+  });
+
+  it('is a title that sshd does not give: it is reported', (context) => {
+    const found = readConnections(proc(context, ...connection('sshd: pi [\u001bnew]')));
+    assert.deepEqual(found, { connections: [], unreadable: ['sshd: pi [\uFFFDnew]'] });
+  });
+
+  it('is a process that ends while it is read', (context) => {
+    const root = proc(context, { pid: 20, title: 'sshd: root@pts/0' });
+    mkdirSync(join(root, '99'));
+    mkdirSync(join(root, '98'));
+    writeFileSync(join(root, '98', 'comm'), 'sshd\n');
+    assert.equal(readConnections(root).connections.length, 1);
+  });
+});

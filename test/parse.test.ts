@@ -1,0 +1,155 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { COLUMNS, parse } from '../src/w/parse.ts';
+import { DEFAULT_LAYOUT, printDuration, printLogin, printW, WIDEST_LAYOUT, type WRow } from './support/w.ts';
+
+const NOW = new Date('2026-11-23T15:00:00');
+
+const row: WRow = {
+  user: 'pi',
+  tty: 'pts/0',
+  from: '10.0.0.5',
+  login: '11:19',
+  idle: printDuration(5),
+  jcpu: printDuration(0.05),
+  pcpu: printDuration(undefined),
+  what: 'vim notes',
+};
+const parsed = { ...row, idle: '5.00s', jcpu: '0.05s', pcpu: '?' };
+
+describe('parse', () => {
+  it('reads a row by its columns', () => {
+    assert.deepEqual(parse(printW([row], DEFAULT_LAYOUT)), { hasFrom: true, rows: [parsed], unreadable: [] });
+  });
+
+  it('keeps a row whose terminal, idle time and client are blank', () => {
+    const blank = { ...row, tty: '', from: '', idle: '       ' };
+    assert.deepEqual(parse(printW([blank], WIDEST_LAYOUT)).rows, [
+      { ...parsed, tty: '', from: '', idle: '' },
+    ]);
+  });
+
+  it('knows the layout before procps 3.3, where LOGIN@ stands one byte further right than its column', () => {
+    const output = printW([row], DEFAULT_LAYOUT).toString().replace('LOGIN@ ', ' LOGIN@');
+    assert.deepEqual(parse(Buffer.from(output)).rows, [parsed]);
+  });
+
+  it('reads output without FROM and without a line about the system', () => {
+    const output = printW([row], { ...DEFAULT_LAYOUT, from: false }).toString();
+    const expected = { hasFrom: false, rows: [{ ...parsed, from: '' }], unreadable: [] };
+    assert.deepEqual(parse(Buffer.from(output)), expected);
+    assert.deepEqual(parse(Buffer.from(output.replace(/^.*\n/, '\n'))), expected, 'a blank first line');
+    assert.deepEqual(parse(Buffer.from(output.replace(/^.*\n/, ''))), expected, 'none at all');
+  });
+
+  it('is not shifted by a duration that is wider than its column', () => {
+    const long = { ...row, idle: printDuration(100 * 86_400), jcpu: printDuration(12_345 * 86_400) };
+    const [read] = parse(printW([long], DEFAULT_LAYOUT)).rows;
+    assert.deepEqual(read, { ...parsed, idle: '100days', jcpu: '12345days' });
+  });
+
+  it('reads the last row without its newline, and one without WHAT whose blanks were cut', () => {
+    const output = printW([{ ...row, what: '' }], DEFAULT_LAYOUT)
+      .toString()
+      .trimEnd();
+    assert.deepEqual(parse(Buffer.from(output)).rows, [], 'the duration itself lost its blanks');
+    assert.deepEqual(parse(Buffer.from(`${output}   `)).rows, [{ ...parsed, what: '' }]);
+  });
+
+  it('takes a byte that is no UTF-8 and every control character for U+FFFD, and keeps the rest', () => {
+    const output = printW(
+      [{ ...row, user: 'jörg\u00a0', what: 'a\u0007\u001b[31m\u0085b \u202e' }],
+      WIDEST_LAYOUT,
+    );
+    const broken = Buffer.concat([
+      output.subarray(0, -1),
+      Buffer.from([0xff, 0xed, 0xa0, 0x80]),
+      Buffer.from('\n'),
+    ]);
+    const [read] = parse(broken).rows;
+    assert.equal(read?.user, 'jörg\u00a0');
+    assert.equal(read?.what, 'a\uFFFD\uFFFD[31m\uFFFDb \u202e\uFFFD\uFFFD\uFFFD\uFFFD');
+  });
+
+  it('reports what it cannot read and reads the rest', () => {
+    const output = printW([row, row], DEFAULT_LAYOUT).toString().split('\n');
+    output.splice(3, 0, 'no row at all', row.user, '\u001b[2J');
+    const { rows, unreadable } = parse(Buffer.from(output.join('\n')));
+    assert.equal(rows.length, 2);
+    assert.deepEqual(unreadable, ['no row at all', row.user, '\uFFFD[2J']);
+  });
+
+  const foreign = [
+    ['nothing', ''],
+    ['a blank line', '\n'],
+    ['another program', 'bash: w: command not found\n'],
+    ['the column names of BusyBox', 'USER\t\tTTY\t\tIDLE\tTIME\t\t HOST\n'],
+    ['the column names of BSD', ' 3:04PM  up 1 day\nUSER    TTY      FROM    LOGIN@  IDLE WHAT\n'],
+    [
+      'the column names further down',
+      'one\ntwo\nUSER     TTY      FROM             LOGIN@   IDLE   JCPU   PCPU WHAT\n',
+    ],
+  ] as const;
+  for (const [what, output] of foreign) {
+    it(`refuses ${what}, and shows it`, () => {
+      const first = output.split('\n').find((line) => line.trim() !== '') ?? 'w printed nothing';
+      assert.throws(
+        () => parse(Buffer.from(output)),
+        (error: Error) => {
+          assert.ok(error.message.includes(first.replaceAll('\t', '\uFFFD')), error.message);
+          assert.match(error.message, /w -i/);
+          return true;
+        },
+      );
+    });
+  }
+
+  it('gives back any rows that are printed in the layout of w', () => {
+    const text = (maxLength: number) =>
+      fc
+        .string({ unit: 'binary', maxLength })
+        .map((value) => value.replace(/[\p{Cc}]|^ +| +$/gu, ''))
+        .filter((value) => value === value.replace(/^ +| +$/g, ''));
+    const bytes = (value: string, most: number) => Buffer.from(value).length <= most;
+    const seconds = fc.option(fc.nat(300 * 86_400), { nil: undefined }).map(printDuration);
+    const anyRow = fc.record<WRow>({
+      user: text(32).filter((value) => bytes(value, 32)),
+      tty: text(8).filter((value) => bytes(value, 8)),
+      from: text(40).filter((value) => bytes(value, 256)),
+      login: fc.nat(86_400 * 30).map((ago) => printLogin(new Date(NOW.getTime() - ago * 1000), NOW)),
+      idle: fc.oneof(seconds, fc.constantFrom(' ?xdm? ', '       ')),
+      jcpu: seconds,
+      pcpu: seconds,
+      what: text(200),
+    });
+    const layout = fc.constantFrom(WIDEST_LAYOUT, { ...WIDEST_LAYOUT, wideWhat: false });
+    fc.assert(
+      fc.property(fc.array(anyRow, { maxLength: 10 }), layout, (rows, chosen) => {
+        const trimmed = rows.map((each) => ({
+          ...each,
+          idle: each.idle.trim(),
+          jcpu: each.jcpu.trim(),
+          pcpu: each.pcpu.trim(),
+        }));
+        assert.deepEqual(parse(printW(rows, chosen)), { hasFrom: true, rows: trimmed, unreadable: [] });
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  it('never throws for bytes below the column names, and accounts for every line', () => {
+    const head = printW([], DEFAULT_LAYOUT);
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 400 }), (junk) => {
+        const { rows, unreadable } = parse(Buffer.concat([head, junk]));
+        const lines = Buffer.from(junk)
+          .toString('latin1')
+          .split('\n')
+          .filter((line) => line !== '');
+        assert.equal(rows.length + unreadable.length, lines.length);
+        for (const read of rows) assert.deepEqual(Object.keys(read), [...COLUMNS]);
+      }),
+    );
+  });
+});

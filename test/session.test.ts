@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { selectSessions } from '../src/session.ts';
+import type { Row } from '../src/w/parse.ts';
+
+const NOW = new Date('2026-11-23T15:00:00');
+
+const row: Row = {
+  user: 'pi',
+  tty: 'pts/0',
+  from: '10.0.0.5',
+  login: '11:19',
+  idle: '5.00s',
+  jcpu: '0.05s',
+  pcpu: '0.01s',
+  what: 'vim  secret plan',
+};
+
+const ssh = { all: false, args: true };
+
+function select(rows: readonly Row[], selection = ssh, hasFrom = true) {
+  return selectSessions({ hasFrom, rows, unreadable: [] }, selection, NOW);
+}
+
+describe('an SSH session', () => {
+  const remote = [
+    '10.0.0.5',
+    '127.0.0.1',
+    '::1',
+    'fe80::1%eth0',
+    '2001:db8:1234:5678:9abc:def0:1234:5678',
+    '2001:db8:1234:56',
+    '::ffff:10.0.0.5',
+    'localhost',
+    'host.example.org',
+    'tty.example.org',
+    'login',
+    'a-rather-long-ho',
+  ];
+  for (const from of remote) {
+    it(`comes from ${from}`, () =>
+      assert.deepEqual(
+        select([{ ...row, from }]).map((session) => session.from),
+        [from],
+      ));
+  }
+
+  const local = [
+    ['', 'nothing, as procps before 3.3.10 prints it'],
+    ['-', 'nothing'],
+    [':0', 'a display'],
+    [':1.0', 'a screen of a display'],
+    ['localhost:10.0', 'a forwarded display'],
+    ['10.0.0.5:0', 'a display elsewhere'],
+    ['tmux(1234).%0', 'a pane of tmux'],
+    ['tmux(123456789).', 'a pane of tmux, cut'],
+    ['10.0.0.5:S.0', 'a window of screen'],
+    [':S.12', 'a window of screen without a client'],
+    [':pts/1:S.0', 'a window of screen on a terminal'],
+    ['2001:db8::1:S.3', 'a window of screen behind an IPv6 client'],
+    ['tty2', 'the terminal of a seat'],
+    ['login-', 'the greeter of a seat ("login screen")'],
+  ] as const;
+  for (const [from, what] of local) {
+    it(`does not come from "${from}": ${what}`, () => {
+      assert.deepEqual(select([{ ...row, from }]), []);
+      assert.equal(select([{ ...row, from }], { all: true, args: true }).length, 1, 'but --all has it');
+    });
+  }
+
+  it('of mosh comes from its client, without the mark of w', () => {
+    assert.equal(select([{ ...row, from: '10.0.0.5-' }])[0]?.from, '10.0.0.5');
+    assert.equal(select([{ ...row, from: '-' }], { all: true, args: true })[0]?.from, '');
+  });
+});
+
+describe('sessions', () => {
+  it('keep the order of w, what w prints, and repetitions', () => {
+    const rows = [row, { ...row, user: 'ana', login: '?', idle: '' }, row];
+    const sessions = select(rows);
+    const login = new Date('2026-11-23T11:19:00').getTime() / 1000;
+    assert.deepEqual(sessions, [
+      { ...row, loginTimestamp: login },
+      { ...row, user: 'ana', login: '?', idle: '', loginTimestamp: undefined },
+      { ...row, loginTimestamp: login },
+    ]);
+  });
+
+  it('lose the arguments of their command where they are not wanted', () => {
+    const what = (text: string) => select([{ ...row, what: text }], { all: false, args: false })[0]?.what;
+    assert.equal(what('vim  secret plan'), 'vim');
+    assert.equal(what('-bash'), '-bash');
+    assert.equal(what('sshd: pi@notty'), 'sshd:');
+    assert.equal(what('curl\u00a0--user me:secret'), 'curl');
+    assert.equal(what(''), '');
+  });
+
+  it('cannot be told from others without FROM', () => {
+    assert.throws(() => select([row], ssh, false), /made without FROM.*w -i.*--all/);
+    assert.equal(select([row], { all: true, args: true }, false).length, 1);
+  });
+});

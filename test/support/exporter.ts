@@ -1,0 +1,60 @@
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import type { TestContext } from 'node:test';
+
+/** The checkout: tests are run there. */
+export const ROOT = process.cwd();
+export const EXECUTABLE = resolve(ROOT, 'bin/ssh-sessions-exporter.js');
+
+export interface Outcome {
+  readonly status: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly seconds: number;
+}
+
+export interface RunOptions {
+  /** Added to the environment, from which the settings of whoever runs the tests are gone. */
+  readonly env?: NodeJS.ProcessEnv;
+  readonly input?: string | Buffer;
+  readonly cwd?: string;
+}
+
+/** Runs the built command as a person does. */
+export function exporter(args: readonly string[], { env = {}, input = '', cwd }: RunOptions = {}): Outcome {
+  const { SSH_SESSIONS_OUTPUT, LOG_LEVEL, JOURNAL_STREAM, ...clean } = process.env;
+  const start = process.hrtime.bigint();
+  const child = spawnSync(process.execPath, [EXECUTABLE, ...args], {
+    env: { ...clean, ...env },
+    input,
+    encoding: 'utf8',
+    maxBuffer: 1 << 30,
+    ...(cwd === undefined ? {} : { cwd }),
+  });
+  const seconds = Number(process.hrtime.bigint() - start) / 1e9;
+  const { status, signal, stdout, stderr } = child;
+  return { status, signal, stdout, stderr, seconds };
+}
+
+/** A directory that is gone after the test. */
+export function scratch(context: TestContext): string {
+  const directory = mkdtempSync(join(tmpdir(), 'ssh-sessions-exporter-'));
+  context.after(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+/**
+ * A stand-in for w.
+ *
+ * @param script shell, run in place of w
+ * @returns the PATH that finds it first
+ */
+export function standInW(directory: string, script: string): string {
+  const path = join(directory, 'path', 'w');
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+  return `${dirname(path)}:${process.env['PATH']}`;
+}
