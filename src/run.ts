@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { type Connection, readConnections } from './connections.ts';
 import { render } from './exposition.ts';
+import { Failure } from './failure.ts';
 import { type Log, logFailure } from './log.ts';
 import { CONNECTION_RULES, type MetricFamily, metricFamilies, RUN_RULES, sessionRules } from './metrics.ts';
 import { type Selection, type Session, selectSessions } from './session.ts';
@@ -109,13 +110,22 @@ function* allFamilies(
 
 function write(output: string, text: string, log: Log): void {
   if (output === '-') {
-    writeFileSync(STANDARD_OUTPUT, text);
+    print(text);
     return;
   }
   if (!output.endsWith('.prom')) {
     log('warning', `node_exporter reads files that end in .prom only, and will not read ${output}`);
   }
   replaceFile(output, text);
+}
+
+function print(text: string): void {
+  try {
+    writeFileSync(STANDARD_OUTPUT, text);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new Failure(`cannot write standard output: ${reason}; name a file with --output`);
+  }
 }
 
 function warnOfUnreadable(what: string, texts: readonly string[], log: Log): void {

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import type { TestContext } from 'node:test';
@@ -21,20 +21,28 @@ export interface RunOptions {
   readonly env?: NodeJS.ProcessEnv;
   readonly input?: string | Buffer;
   readonly cwd?: string;
+  /** A file to write standard output to. */
+  readonly stdout?: string;
 }
 
 /** Runs the built command as a person does. */
-export function exporter(args: readonly string[], { env = {}, input = '', cwd }: RunOptions = {}): Outcome {
+export function exporter(
+  args: readonly string[],
+  { env = {}, input = '', cwd, stdout: file }: RunOptions = {},
+): Outcome {
   const { SSH_SESSIONS_OUTPUT, LOG_LEVEL, JOURNAL_STREAM, ...clean } = process.env;
+  const output = file === undefined ? 'pipe' : openSync(file, 'w');
   const start = process.hrtime.bigint();
   const child = spawnSync(process.execPath, [EXECUTABLE, ...args], {
     env: { ...clean, ...env },
     input,
+    stdio: ['pipe', output, 'pipe'],
     encoding: 'utf8',
     maxBuffer: 1 << 30,
     ...(cwd === undefined ? {} : { cwd }),
   });
   const seconds = Number(process.hrtime.bigint() - start) / 1e9;
+  if (typeof output === 'number') closeSync(output);
   const { status, signal, stdout, stderr } = child;
   return { status, signal, stdout, stderr, seconds };
 }
