@@ -88,8 +88,17 @@ function toProcess(status: string, cmdline: string): SshdProcess {
     isRoots: /^Uid:\t0\t0\t0\t0$/m.test(status),
     isOfContainer: /^NSpid:\t\d+\t/m.test(status),
     // setproctitle fills what the arguments took with zero bytes.
-    title: cmdline.replace(/\0.*$/s, ''),
+    title: cmdline.replace(/\0.*$/s, '').replace(ESCAPE, unescape),
   };
+}
+
+/** setproctitle writes what is not ASCII as octal, control characters by a letter, and a backslash twice: vis(3). */
+const ESCAPE = /\\([0-7]{3}|.)/gs;
+
+/** A control character is U+FFFD in the end, so it does not matter which of them it was. */
+function unescape(_: string, escaped: string): string {
+  if (escaped === '\\') return '\\';
+  return escaped.length === 3 ? String.fromCharCode(Number.parseInt(escaped, 8) & 0xff) : '\x7f';
 }
 
 /** What sshd calls a process that is no connection: its listener, and its own share in a connection. */

@@ -71,6 +71,8 @@ describe('a connection', () => {
     ['sshd: a, b [c]@notty', 'a, b [c]', 'notty'],
     ['sshd: x [priv]@pts/0', 'x [priv]', 'terminal'],
     ['sshd: jörg@notty', 'jörg', 'notty'],
+    ['sshd-session: j\\303\\266rg@pts/0', 'jörg', 'terminal'],
+    ['sshd: DOMAIN\\\\pi\\t\\377@notty', 'DOMAIN\\pi\uFFFD\uFFFD', 'notty'],
     [Buffer.from([...Buffer.from('sshd: j'), 0xff, ...Buffer.from('\n@notty')]), 'j\uFFFD\uFFFD', 'notty'],
   ] as const;
   for (const [title, user, kind] of titles) {
