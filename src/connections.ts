@@ -88,7 +88,7 @@ function toProcess(status: string, cmdline: string): SshdProcess {
     isRoots: /^Uid:\t0\t0\t0\t0$/m.test(status),
     isOfContainer: /^NSpid:\t\d+\t/m.test(status),
     // setproctitle fills what the arguments took with zero bytes.
-    title: cmdline.replace(/\0.*$/s, '').replace(ESCAPE, unescape),
+    title: cmdline.replace(/\0.*$/s, '').replace(ESCAPE, decodeEscape),
   };
 }
 
@@ -96,7 +96,7 @@ function toProcess(status: string, cmdline: string): SshdProcess {
 const ESCAPE = /\\([0-7]{3}|.)/gs;
 
 /** A control character is U+FFFD in the end, so it does not matter which of them it was. */
-function unescape(_: string, escaped: string): string {
+function decodeEscape(_: string, escaped: string): string {
   if (escaped === '\\') return '\\';
   return escaped.length === 3 ? String.fromCharCode(Number.parseInt(escaped, 8) & 0xff) : '\x7f';
 }
