@@ -131,7 +131,9 @@ async function cached(
   try {
     mkdirSync(join(dir, 'upper'));
     await build(dir);
-    if (!existsSync(target)) renameSync(join(dir, 'upper'), target);
+    renameSync(join(dir, 'upper'), target);
+  } catch (error) {
+    if (!existsSync(target)) throw error;
   } finally {
     discard();
   }
@@ -293,9 +295,13 @@ export class Guest {
   /** Gives the guest a way out through this machine's own connections: no bridge, firewall rule or address. */
   async #connect(): Promise<void> {
     const slirp = ['slirp4netns', '--configure', '--mtu=65520', '--disable-host-loopback'];
-    this.#uplink = start([...slirp, String(this.leader), 'tap0'], { stdio: 'ignore' });
+    const uplink = start([...slirp, String(this.leader), 'tap0'], { stdio: 'ignore' });
+    this.#uplink = uplink;
     const routes = `/proc/${this.leader}/net/route`;
-    await until('the guest is connected', () => readOrEmpty(routes).includes('tap0'));
+    await until('the guest is connected', () => {
+      if (uplink.exitCode !== null) throw new Error('slirp4netns does not run: is it installed?');
+      return readOrEmpty(routes).includes('tap0');
+    });
     writeFileSync(this.path('/etc/resolv.conf'), 'nameserver 10.0.2.3\n');
     if (certificates !== undefined) this.copyIn(certificates, extraCertificates);
   }

@@ -161,7 +161,7 @@ export class SshServer {
   #options({ user = this.#owner, from = '127.0.0.1' }: SessionOptions): string[] {
     const settings = {
       Port: this.#port,
-      User: user,
+      User: `"${user}"`,
       BindAddress: from,
       IdentityFile: join(this.#dir, 'key'),
       IdentitiesOnly: 'yes',
