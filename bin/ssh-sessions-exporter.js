@@ -1,2 +1,35 @@
 #!/usr/bin/env node
-require('../dist/ssh-sessions-exporter.cjs');
+const { readFileSync } = require('node:fs');
+const { join } = require('node:path');
+const { Script } = require('node:vm');
+
+const BUNDLE = join(__dirname, '../dist/ssh-sessions-exporter.cjs');
+/** What compile.js saved: the first line of the bundle, and the code that V8 made of the rest. */
+const CODE = join(__dirname, '../dist/ssh-sessions-exporter.code');
+
+/**
+ * The bundle as a script whose value is the program. Compiling it anew is a tenth of a run, so saved code is
+ * used where it fits. V8 itself refuses the code of another version of Node.
+ */
+function load() {
+  // The bundle is plain ASCII.
+  const source = readFileSync(BUNDLE, 'latin1');
+  const build = source.slice(0, source.indexOf('\n') + 1);
+  const script = new Script(`(function (require, __filename) {${source}})`, {
+    filename: BUNDLE,
+    cachedData: savedCode(build),
+  });
+  return { build, script, program: () => script.runInThisContext()(require, BUNDLE) };
+}
+
+function savedCode(build) {
+  try {
+    const saved = readFileSync(CODE);
+    return saved.toString('latin1', 0, build.length) === build ? saved.subarray(build.length) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+if (require.main === module) load().program();
+else module.exports = { CODE, load };

@@ -1,13 +1,16 @@
 // Bundles the program with its dependencies into one file that needs no node_modules: loading one file
 // is what keeps a run close to the cost of starting Node.
-import { readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { build } from 'esbuild-wasm';
 
 const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
 
-await build({
+const { outputFiles } = await build({
   entryPoints: ['src/cli.ts'],
   outfile: 'dist/ssh-sessions-exporter.cjs',
+  write: false,
   bundle: true,
   platform: 'node',
   target: 'node18.20',
@@ -23,3 +26,13 @@ await build({
     'signal-exit': './scripts/stub-signal-exit.js',
   },
 });
+
+// The first line differs from build to build: saved code (bin/compile.js) is bound to it.
+for (const { path, text } of outputFiles) {
+  const digest = createHash('sha256').update(text).digest('hex');
+  mkdirSync('dist', { recursive: true });
+  writeFileSync(path, `// ssh-sessions-exporter ${version} ${digest}\n${text}`);
+}
+
+const { status } = spawnSync(process.execPath, ['bin/compile.js'], { stdio: 'inherit' });
+if (status !== 0) throw new Error('bin/compile.js failed');
