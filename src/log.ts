@@ -7,8 +7,11 @@ const PRIORITIES = { debug: 7, info: 6, warning: 4, error: 3 } as const;
 export type Level = keyof typeof PRIORITIES;
 export const LEVELS: readonly Level[] = ['debug', 'info', 'warning', 'error'];
 
-/** Writes a message as one line to standard error, or drops it when the level does not ask for it. */
-export type Log = (level: Level, message: string) => void;
+/**
+ * Writes a message to standard error, one line of it a line, or drops it when its level is not asked for. A
+ * message that costs something to make is a function, which is then not called.
+ */
+export type Log = (level: Level, message: string | (() => string)) => void;
 
 const STANDARD_ERROR = 2;
 
@@ -16,7 +19,8 @@ const STANDARD_ERROR = 2;
 export function createLog(least: Level): Log {
   return (level, message) => {
     if (PRIORITIES[level] > PRIORITIES[least]) return;
-    for (const line of message.split('\n')) write(`${prefix(level)}${level}: ${line}\n`);
+    const text = typeof message === 'string' ? message : message();
+    for (const line of text.split('\n')) write(`${prefix(level)}${level}: ${line}\n`);
   };
 }
 

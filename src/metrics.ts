@@ -198,14 +198,27 @@ function groupBy<L extends string, T extends Readonly<Record<L, string>>>(
 }
 
 function toSamples<L extends string, T extends Readonly<Record<L, string>>>(
-  { value, merge, whenNone }: Rule<L, T>,
+  rule: Rule<L, T>,
   groups: readonly Group<T>[],
 ): Sample[] {
   const samples: Sample[] = [];
   for (const { labels, things } of groups) {
-    const values = things.map(value).filter((known) => known !== undefined);
-    if (values.length > 0) samples.push({ labels, value: values.reduce(merge) });
+    const value = mergeValues(rule, things);
+    if (value !== undefined) samples.push({ labels, value });
   }
-  if (samples.length === 0 && whenNone !== undefined) return [{ labels: [], value: whenNone }];
+  if (samples.length === 0 && rule.whenNone !== undefined) return [{ labels: [], value: rule.whenNone }];
   return samples;
+}
+
+/** @returns undefined when none of the values is known */
+function mergeValues<L extends string, T extends Readonly<Record<L, string>>>(
+  rule: Rule<L, T>,
+  things: readonly T[],
+): number | undefined {
+  let merged: number | undefined;
+  for (const thing of things) {
+    const value = rule.value(thing);
+    if (value !== undefined) merged = merged === undefined ? value : rule.merge(merged, value);
+  }
+  return merged;
 }

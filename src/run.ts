@@ -4,10 +4,10 @@ import { render } from './exposition.ts';
 import { Failure } from './failure.ts';
 import { type Log, logFailure } from './log.ts';
 import { CONNECTION_RULES, type MetricFamily, metricFamilies, RUN_RULES, sessionRules } from './metrics.ts';
-import { type Selection, type Session, selectSessions } from './session.ts';
+import { isSsh, type Selection, type Session, selectSessions } from './session.ts';
 import { replaceFile } from './textfile.ts';
 import { runW } from './w/command.ts';
-import { type Column, parse } from './w/parse.ts';
+import { type Column, type Listing, parse } from './w/parse.ts';
 import { readSaved } from './w/saved.ts';
 
 export interface Options extends Selection {
@@ -33,6 +33,7 @@ const STANDARD_OUTPUT = 1;
 
 /** A flood of unreadable rows must not become a flood of log lines. */
 const MOST_WARNINGS = 10;
+/** In characters. In what w prints for this program WHAT begins after that, and can hold secrets. */
 const MOST_QUOTED = 200;
 
 /** What a run found out. */
@@ -50,6 +51,10 @@ interface Findings {
  * @returns whether all went well; what did not has been logged
  */
 export function run(options: Options, version: string, clock: Clock, log: Log): boolean {
+  log(
+    'debug',
+    `ssh-sessions-exporter ${version}, Node ${process.version} on ${process.arch}, run by user ${process.getuid?.()}`,
+  );
   let findings: Findings | undefined;
   try {
     findings = investigate(options, clock, log);
@@ -73,6 +78,7 @@ function investigate(options: Options, clock: Clock, log: Log): Findings {
   const listing = parse(output);
   warnOfUnreadable('row of w', listing.unreadable, log);
   const sessions = selectSessions(listing, options, clock.now());
+  log('debug', () => describeRows(listing, options));
   return {
     sessions,
     unparsedRows: listing.unreadable.length,
@@ -80,10 +86,24 @@ function investigate(options: Options, clock: Clock, log: Log): Findings {
   };
 }
 
+function describeRows({ rows, unreadable }: Listing, { all }: Options): string {
+  const leftOut = all ? [] : rows.filter((row) => !isSsh(row));
+  return [
+    `${rows.length + unreadable.length} rows of w: ${rows.length - leftOut.length} exported, ` +
+      `${leftOut.length} left out, ${unreadable.length} not read`,
+    ...leftOut.map(({ user, tty, from }) => `left out ${user} on "${tty}": "${from}" is no remote host`),
+  ].join('\n');
+}
+
 /** Saved output of w says nothing of this machine's connections. */
 function investigateConnections(options: Options, log: Log): readonly Connection[] {
   if (!options.connections || options.input !== undefined) return [];
   const { connections, unreadable } = readConnections();
+  log(
+    'debug',
+    () =>
+      connections.map(({ user, kind }) => `connection of ${user}: ${kind}`).join('\n') || 'no connections',
+  );
   warnOfUnreadable('title of an sshd process', unreadable, log);
   return connections;
 }

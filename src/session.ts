@@ -50,7 +50,7 @@ const WINDOW = /^tmux\(|:S\.\d+$/;
 const DISPLAY = /^[^:]*:[^:]*$/;
 
 /** An SSH session is a login from a remote host; that of mosh is one too, for ssh started it. */
-function isSsh({ from }: Row): boolean {
+export function isSsh({ from }: Pick<Row, 'from'>): boolean {
   return !LOCAL.test(from) && !WINDOW.test(from) && !DISPLAY.test(from);
 }
 

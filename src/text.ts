@@ -1,3 +1,5 @@
+const PLAIN = /^[ -~]*$/;
+
 /** C0 controls, DEL and C1 controls: what a terminal would act on. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this looks for
 const CONTROL = /[\x00-\x1f\x7f-\x9f]/g;
@@ -9,8 +11,6 @@ const CONTROL = /[\x00-\x1f\x7f-\x9f]/g;
  * @returns the same bytes read as UTF-8; what is not UTF-8 and every control character is U+FFFD, all else is kept
  */
 export function cleanText(bytes: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: the range is "all that is ASCII"
-  const isAscii = /^[\x00-\x7f]*$/.test(bytes);
-  const text = isAscii ? bytes : Buffer.from(bytes, 'latin1').toString('utf8');
-  return text.replace(CONTROL, '\uFFFD');
+  if (PLAIN.test(bytes)) return bytes;
+  return Buffer.from(bytes, 'latin1').toString('utf8').replace(CONTROL, '\uFFFD');
 }

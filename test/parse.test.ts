@@ -93,7 +93,11 @@ describe('parse', () => {
   ] as const;
   for (const [what, output] of foreign) {
     it(`refuses ${what}, and shows it`, () => {
-      const first = output.split('\n').find((line) => line.trim() !== '') ?? 'w printed nothing';
+      const first =
+        output
+          .split('\n')
+          .find((line) => line.trim() !== '')
+          ?.trim() ?? 'w printed nothing';
       assert.throws(
         () => parse(Buffer.from(output)),
         (error: Error) => {

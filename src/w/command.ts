@@ -32,6 +32,7 @@ export const ENVIRONMENT = {
  */
 export function runW(timeout: number, log: Log): Buffer {
   requireOpenProc();
+  log('debug', describeW);
   const child = spawnSync('w', ARGUMENTS, spawnOptions(timeout));
   if (child.pid > 0) endGroup(child.pid);
   if (child.error) throw new Failure(explain(child.error, timeout));
@@ -45,6 +46,15 @@ export function runW(timeout: number, log: Log): Buffer {
   }
   if (complaint !== '') log('warning', `w complained: ${complaint}`);
   return child.stdout;
+}
+
+/** What someone who was not there needs to know: the version of w, and how it is run. */
+function describeW(): string {
+  const child = spawnSync('w', ['--version'], { encoding: 'utf8', timeout: 5000, killSignal: 'SIGKILL' });
+  const version = child.pid > 0 ? cleanText(child.stdout.trim()) : 'there is no w';
+  const environment = Object.entries(ENVIRONMENT).map(([name, value]) => `${name}=${value}`);
+  const zone = process.env['TZ'] === undefined ? '' : `TZ=${cleanText(process.env['TZ'])} `;
+  return `${version}: ${zone}${environment.join(' ')} w ${ARGUMENTS.join(' ')}`;
 }
 
 /**

@@ -108,8 +108,7 @@ function cell(line: string, from = 0, to = line.length): string {
 }
 
 function unknownHeader(lines: readonly string[]): string {
-  const first = cleanText(lines.find((line) => line.trim() !== '') ?? '');
-  const what =
-    first === '' ? 'w printed nothing' : `this is not the output of procps' w: "${first.slice(0, 120)}"`;
+  const first = cell(lines.find((line) => line.trim() !== '') ?? '').slice(0, 80);
+  const what = first === '' ? 'w printed nothing' : `this is not the output of procps' w: "${first}"`;
   return `${what}; install procps (apt-get install procps), or save the output with: LC_ALL=C.UTF-8 w -i`;
 }
