@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { anonymise } from '../scripts/anonymise.ts';
+import { isSsh } from '../src/session.ts';
+import { parse, type Row } from '../src/w/parse.ts';
+import { ROOT } from './support/exporter.ts';
+import { DEFAULT_LAYOUT, printDuration, printW, WIDEST_LAYOUT, type WRow } from './support/w.ts';
+
+const row: WRow = {
+  user: 'alice',
+  tty: 'pts/0',
+  from: '203.0.113.77',
+  login: '11:19',
+  idle: printDuration(5),
+  jcpu: printDuration(0.05),
+  pcpu: printDuration(1),
+  what: '/home/alice/bin/deploy --token s3cr3t Ärger',
+};
+
+describe('anonymise', () => {
+  it('replaces users, clients, paths and arguments, and keeps widths', () => {
+    const output = printW([row, { ...row, user: 'bobby', from: '10.0.0.5-' }, row], DEFAULT_LAYOUT);
+    const result = anonymise(output);
+    assert.equal(result.length, output.length);
+    const { rows } = parse(result);
+    assert.deepEqual(
+      rows.map(({ user, from }) => [user.length, from.length]),
+      [
+        [5, 12],
+        [5, 9],
+        [5, 12],
+      ],
+    );
+    assert.deepEqual(rows[0], rows[2]);
+    assert.notEqual(rows[0]?.user, rows[1]?.user);
+    assert.match(rows[0]?.from ?? '', /^[12]{3}\.[12]\.[12]{3}\.[12]{2}$/);
+    assert.match(rows[1]?.from ?? '', /^[12]{2}\.[12]\.[12]\.[12]-$/);
+    assert.equal(rows[0]?.what, '/xxxx/xxxxx/xxx/deploy --xxxxx x0xx0x éxxxx');
+    for (const secret of ['alice', 'bobby', '203.0', '10.0', 's3cr3t', 'token', 'home']) {
+      assert.ok(!result.includes(secret), secret);
+    }
+  });
+
+  it('refuses what has no column names', () => {
+    assert.throws(() => anonymise(Buffer.from('hello\n')), /not the output of w/);
+  });
+
+  for (const name of readdirSync(join(ROOT, 'test/fixtures'))) {
+    const output = readFileSync(join(ROOT, 'test/fixtures', name, 'w.txt'));
+    if (!/^USER .*JCPU.* WHAT *$/m.test(output.toString('latin1'))) continue;
+    it(`changes nothing in how the capture ${name} is read`, () => {
+      const result = anonymise(output);
+      assert.equal(result.length, output.length);
+      const shape = ({ user, from, what, ...rest }: Row) => ({ ...rest, ssh: isSsh({ from }) });
+      assert.deepEqual(parse(result).rows.map(shape), parse(output).rows.map(shape));
+      for (const { user } of parse(output).rows) {
+        assert.ok(!parse(result).rows.some((each) => each.user === user), user);
+      }
+    });
+  }
+
+  it('keeps the number of bytes of characters that are not ASCII', () => {
+    const output = printW([{ ...row, user: 'jürgen漢🎉' }], WIDEST_LAYOUT);
+    assert.equal(anonymise(output).length, output.length);
+    assert.match(parse(anonymise(output)).rows[0]?.user ?? '', /^[a-f]é[a-f]{4}漢🎉$/);
+  });
+});
