@@ -1,4 +1,5 @@
 import { lstatSync, readdirSync, readlinkSync, type Stats, unlinkSync, writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
 import { Failure } from './failure.ts';
@@ -89,8 +90,7 @@ function isLeftover(path: string): boolean {
 /** One line for what open(2), write(2) and rename(2) fail with. */
 function explain(path: string, error: unknown): string {
   const directory = dirname(path);
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  switch (code) {
+  switch (codeOf(error)) {
     case 'ENOENT':
       return `cannot write ${path}: the directory ${directory} does not exist; create it, or name another file with --output`;
     case 'ENOTDIR':
@@ -107,4 +107,10 @@ function explain(path: string, error: unknown): string {
     default:
       return `cannot write ${path}: ${error instanceof Error ? error.message : String(error)}; check ${directory}`;
   }
+}
+
+/** Node has no name for EDQUOT, and calls it an unknown error with its number. */
+function codeOf(error: unknown): unknown {
+  if (!(error instanceof Error && 'code' in error && 'errno' in error)) return undefined;
+  return error.errno === -constants.errno.EDQUOT ? 'EDQUOT' : error.code;
 }
