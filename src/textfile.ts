@@ -71,14 +71,23 @@ function requireReplaceable(target: string, stats: Stats | undefined): string {
 /** A run that is killed while it writes leaves its temporary file: the name of the target, a dot and digits. */
 function removeLeftovers(target: string): void {
   const prefix = `${basename(target)}.`;
-  try {
-    for (const name of readdirSync(dirname(target))) {
-      if (!name.startsWith(prefix) || !/^\d+$/.test(name.slice(prefix.length))) continue;
-      const path = join(dirname(target), name);
+  for (const name of readDirectory(dirname(target))) {
+    if (!name.startsWith(prefix) || !/^\d+$/.test(name.slice(prefix.length))) continue;
+    const path = join(dirname(target), name);
+    try {
       if (isLeftover(path)) unlinkSync(path);
+    } catch {
+      // Another run was faster, or the directory cannot be changed: then the write says so.
     }
+  }
+}
+
+/** A directory that may be written but not read is good enough for a file. */
+function readDirectory(path: string): string[] {
+  try {
+    return readdirSync(path);
   } catch {
-    // Another run was faster, or the directory cannot be changed: then the write says so.
+    return [];
   }
 }
 
