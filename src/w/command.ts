@@ -7,6 +7,9 @@ import { cleanText } from '../text.ts';
 /** What is read from w at the most, in bytes: about 100,000 rows of the widest kind are a third of it. */
 export const OUTPUT_LIMIT = 64 * 1024 * 1024;
 
+/** What is quoted of w's complaints, in bytes. */
+const MOST_QUOTED = 500;
+
 /** Addresses rather than names where w reads utmp; a FROM column in every build. */
 export const ARGUMENTS = ['-i'];
 
@@ -37,7 +40,7 @@ export function runW(timeout: number, log: Log): Buffer {
   if (child.pid > 0) endGroup(child.pid);
   if (child.error) throw new Failure(explain(child.error, timeout));
 
-  const complaint = cleanText(child.stderr.toString('latin1').trim());
+  const complaint = cleanText(child.stderr.toString('latin1', 0, MOST_QUOTED).trim());
   if (child.signal) throw new Failure(`w was killed by ${child.signal}; run w -i by hand to see why`);
   if (child.status !== 0) {
     throw new Failure(
