@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   existsSync,
@@ -87,6 +88,11 @@ describe('replaceFile', () => {
       'a link into a directory that is missing',
       (path: string) => symlinkSync('no/y.prom', path),
       /does not exist.*--output/,
+    ],
+    [
+      'a FIFO, which nobody reads',
+      (path: string) => execFileSync('mkfifo', [path]),
+      /not a regular file.*--output/,
     ],
     ['a device', (path: string) => symlinkSync('/dev/null', path), /not a regular file.*--output/],
   ] as const;

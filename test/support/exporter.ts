@@ -1,8 +1,18 @@
 import { spawnSync } from 'node:child_process';
-import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import type { TestContext } from 'node:test';
+import { type CommandOptions, capture, cleanUp, type Result } from './process.ts';
 
 /** The checkout: tests are run there. */
 export const ROOT = process.cwd();
@@ -47,6 +57,19 @@ export function exporter(
   return { status, signal, stdout, stderr, seconds };
 }
 
+/** The same while others run. Any exit status is a result. */
+export function runExporter(args: readonly string[], options: CommandOptions = {}): Promise<Result> {
+  return capture([process.execPath, EXECUTABLE, ...args], options);
+}
+
+/** A directory that everyone may enter, and that is gone once all tests of the file are over. */
+export function publicDirectory(): string {
+  const directory = mkdtempSync(join(tmpdir(), 'ssh-sessions-exporter-'));
+  cleanUp(() => rmSync(directory, { recursive: true, force: true }));
+  chmodSync(directory, 0o755);
+  return directory;
+}
+
 /** A directory that is gone after the test. */
 export function scratch(context: TestContext): string {
   const directory = mkdtempSync(join(tmpdir(), 'ssh-sessions-exporter-'));
@@ -65,4 +88,14 @@ export function standInW(directory: string, script: string): string {
   mkdirSync(dirname(path), { recursive: true });
   writeFileSync(path, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
   return `${dirname(path)}:${process.env['PATH']}`;
+}
+
+/**
+ * Copies the program to where every account can read it, or a guest.
+ *
+ * @returns the executable's path
+ */
+export function copyProgram(to: string): string {
+  for (const name of ['bin', 'dist']) cpSync(join(ROOT, name), join(to, name), { recursive: true });
+  return join(to, 'bin/ssh-sessions-exporter.js');
 }

@@ -62,6 +62,11 @@ export function soleValue({ samples }: Exposition, name: string): number {
   return sample.value;
 }
 
+/** The text without the two values that no two runs have in common: when it was, and how long it took. */
+export function withoutRunData(text: string): string {
+  return text.replace(/^(ssh_sessions_exporter_(?:last_run_timestamp|duration)_seconds) .+$/gm, '$1');
+}
+
 function readSample(line: string): ReadSample {
   const name = /^[^{ ]+/.exec(line)?.[0] ?? '';
   if (!NAME.test(name)) throw new Error(`no metric name: ${line}`);

@@ -7,6 +7,8 @@ const PACKAGES = {
   '/usr/bin/prometheus-node-exporter': 'prometheus-node-exporter',
   '/usr/bin/promtool': 'prometheus',
   '/usr/bin/w': 'procps',
+  '/usr/sbin/mkfs.btrfs': 'btrfs-progs',
+  '/usr/sbin/mkfs.ext4': 'e2fsprogs',
   '/usr/sbin/sshd': 'openssh-server',
 } as const;
 
@@ -18,7 +20,15 @@ export function lacking(...programs: readonly (keyof typeof PACKAGES)[]): string
   const missing = programs.filter((program) => !existsSync(program));
   if (missing.length === 0) return false;
   const packages = [...new Set(missing.map((program) => PACKAGES[program]))].join(' ');
-  const reason = `needs ${missing.join(' ')}; apt-get install ${packages}`;
+  return skip(`needs ${missing.join(' ')}; apt-get install ${packages}`);
+}
+
+/** The same for what only root may do: to mount, to act as another account. */
+export function lackingRoot(): string | false {
+  return process.getuid?.() === 0 ? false : skip('needs root; run the tests with sudo');
+}
+
+function skip(reason: string): string {
   if (process.env['CI']) throw new Error(reason);
   return reason;
 }
