@@ -1,4 +1,12 @@
-import { lstatSync, readdirSync, readlinkSync, type Stats, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  lstatSync,
+  readdirSync,
+  readlinkSync,
+  type Stats,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { constants } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
@@ -28,6 +36,7 @@ export function replaceFile(path: string, text: string): void {
   let target = resolve(path);
   try {
     target = findTarget(target);
+    actAsOwner(dirname(target));
     removeLeftovers(target);
     write(target, text);
   } catch (error) {
@@ -57,9 +66,34 @@ function findTarget(path: string): string {
   for (let links = 0; links <= MOST_LINKS; links++) {
     const stats = lstatSync(target, { throwIfNoEntry: false });
     if (!stats?.isSymbolicLink()) return requireReplaceable(target, stats);
+    requireOwnLink(target, stats);
     target = resolve(dirname(target), readlinkSync(target));
   }
   throw new Failure(`cannot write ${path}: too many links; name the file itself with --output`);
+}
+
+/** Who owns a link decides which file is overwritten: root must not do that for another account. */
+function requireOwnLink(link: string, { uid }: Stats): void {
+  if (uid === 0 || uid === process.geteuid?.()) return;
+  throw new Failure(
+    `cannot write ${link}: it is a link of another account (uid ${uid}); name the file itself with --output`,
+  );
+}
+
+/**
+ * The owner of a directory may put a link there under the name of the temporary file, which can be foreseen
+ * and is opened as it is. Where that is not root, root writes with no more rights than the owner has.
+ */
+function actAsOwner(directory: string): void {
+  const { uid, gid } = statSync(directory);
+  if (uid === 0 || process.geteuid?.() !== 0) return;
+  try {
+    process.setgroups?.([]);
+    process.setegid?.(gid);
+    process.seteuid?.(uid);
+  } catch {
+    // Root without capabilities, as in a sandbox of systemd: there it is the sandbox that protects other files.
+  }
 }
 
 function requireReplaceable(target: string, stats: Stats | undefined): string {
