@@ -1,22 +1,19 @@
 /** File systems that are full, or take no file for another reason: the reader sees the old or the new file, whole. */
 import assert from 'node:assert/strict';
 import {
-  mkdirSync,
   readdirSync,
   readFileSync,
-  readlinkSync,
   rmSync,
   statfsSync,
   statSync,
-  symlinkSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { before, describe, test } from 'node:test';
-import { EXECUTABLE, publicDirectory, runExporter } from './support/exporter.ts';
+import { publicDirectory, runExporter } from './support/exporter.ts';
 import { withoutRunData } from './support/exposition.ts';
-import { capture, type Result, succeed } from './support/process.ts';
+import { type Result, succeed } from './support/process.ts';
 import { lacking, lackingRoot } from './support/programs.ts';
 import { exporterAs, mount, NOBODY } from './support/root.ts';
 import { makeVersions, type Version } from './support/versions.ts';

@@ -12,20 +12,21 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
-import { exporter, program, scratch } from './support/exporter.ts';
+import { EXECUTABLE, publicDirectory, runExporter } from './support/exporter.ts';
 import { succeed } from './support/process.ts';
-import { lackingRoot, NOBODY } from './support/root.ts';
+import { lackingRoot } from './support/programs.ts';
+import { NOBODY } from './support/root.ts';
 import { makeVersions, type Version } from './support/versions.ts';
 
 describe('root in the directory of another account', { skip: lackingRoot() }, () => {
   let version: Version;
 
   before(async () => {
-    [version] = await makeVersions(scratch(), 10);
+    [version] = await makeVersions(publicDirectory(), 10);
   });
 
   function foreignDirectory(): string {
-    const directory = scratch();
+    const directory = publicDirectory();
     chownSync(directory, NOBODY, NOBODY);
     return directory;
   }
@@ -34,7 +35,7 @@ describe('root in the directory of another account', { skip: lackingRoot() }, ()
     const file = join(foreignDirectory(), 'ssh.prom');
     for (const owner of [undefined, NOBODY, 0]) {
       if (owner !== undefined) chownSync(file, owner, owner);
-      assert.equal((await exporter(['-i', version.input, '-o', file])).status, 0);
+      assert.equal((await runExporter(['-i', version.input, '-o', file])).status, 0);
       const { uid, gid, mode } = statSync(file);
       assert.deepEqual({ uid, gid, mode: mode & 0o7777 }, { uid: NOBODY, gid: NOBODY, mode: 0o644 });
       assert.deepEqual(readdirSync(join(file, '..')), ['ssh.prom']);
@@ -44,17 +45,17 @@ describe('root in the directory of another account', { skip: lackingRoot() }, ()
   test('writes as root where it may not change its account', async () => {
     const file = join(foreignDirectory(), 'ssh.prom');
     const bounded = ['setpriv', '--bounding-set=-all,+dac_override', '--inh-caps=-all', '--'];
-    await succeed([...bounded, process.execPath, program, '-i', version.input, '-o', file]);
+    await succeed([...bounded, process.execPath, EXECUTABLE, '-i', version.input, '-o', file]);
     assert.equal(statSync(file).uid, 0);
   });
 
   test('does not follow that account’s link to a file of root', async () => {
-    const victim = join(scratch(), 'victim.prom');
+    const victim = join(publicDirectory(), 'victim.prom');
     writeFileSync(victim, 'precious');
     const link = join(foreignDirectory(), 'ssh.prom');
     symlinkSync(victim, link);
     lchownSync(link, NOBODY, NOBODY);
-    const { status, stderr } = await exporter(['-i', version.input, '-o', link]);
+    const { status, stderr } = await runExporter(['-i', version.input, '-o', link]);
     assert.equal(status, 1);
     assert.match(
       stderr,
@@ -65,10 +66,10 @@ describe('root in the directory of another account', { skip: lackingRoot() }, ()
   });
 
   test('follows a link of root there', async () => {
-    const file = join(scratch(), 'real.prom');
+    const file = join(publicDirectory(), 'real.prom');
     const link = join(foreignDirectory(), 'ssh.prom');
     symlinkSync(file, link);
-    assert.equal((await exporter(['-i', version.input, '-o', link])).status, 0);
+    assert.equal((await runExporter(['-i', version.input, '-o', link])).status, 0);
     assert.match(readFileSync(file, 'utf8'), /^ssh_sessions_exporter_success 1$/m);
     assert.equal(statSync(file).uid, 0);
   });
