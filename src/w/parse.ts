@@ -14,7 +14,7 @@ export interface Listing {
   /** Whether the output has a FROM column; without it, from is empty in every row. */
   readonly hasFrom: boolean;
   readonly rows: readonly Row[];
-  /** The rows that could not be read, as clean text. */
+  /** The start of each row that could not be read, as clean text. */
   readonly unreadable: readonly string[];
 }
 
@@ -26,6 +26,9 @@ const TAIL = new RegExp(
   `( \\d\\d:\\d\\d  | [A-Z][a-z]{2}\\d\\d  | \\d\\d[A-Z][a-z]{2}\\d\\d)(${DURATION_COLUMN})(${DURATION_COLUMN})(${DURATION_COLUMN}) ?(.*)$`,
   'sy',
 );
+
+/** What is kept of a line that is not w's, in bytes: it can be as long as all that is read. */
+const MOST_KEPT = 1000;
 
 /** How far before its name the column of LOGIN@ begins, in bytes: one, and two before procps 3.3. */
 const LOGIN_INDENTS = [1, 2];
@@ -51,7 +54,7 @@ export function parse(output: Buffer): Listing {
     if (line === '') continue;
     const row = readRow(line, layout);
     if (row) rows.push(row);
-    else unreadable.push(cleanText(line));
+    else unreadable.push(cleanText(line.slice(0, MOST_KEPT)));
   }
   return { hasFrom: layout.from !== undefined, rows, unreadable };
 }
@@ -108,7 +111,7 @@ function cell(line: string, from = 0, to = line.length): string {
 }
 
 function unknownHeader(lines: readonly string[]): string {
-  const first = cell(lines.find((line) => line.trim() !== '') ?? '').slice(0, 80);
+  const first = cell((lines.find((line) => line.trim() !== '') ?? '').slice(0, MOST_KEPT)).slice(0, 80);
   const what = first === '' ? 'w printed nothing' : `this is not the output of procps' w: "${first}"`;
   return `${what}; install procps (apt-get install procps), or save the output with: LC_ALL=C.UTF-8 w -i`;
 }
