@@ -3,9 +3,11 @@ import { existsSync } from 'node:fs';
 
 /** The Debian package of each program. */
 const PACKAGES = {
+  '/usr/bin/faketime': 'faketime',
   '/usr/bin/prometheus': 'prometheus',
   '/usr/bin/prometheus-node-exporter': 'prometheus-node-exporter',
   '/usr/bin/promtool': 'prometheus',
+  '/usr/bin/time': 'time',
   '/usr/bin/w': 'procps',
   '/usr/sbin/mkfs.btrfs': 'btrfs-progs',
   '/usr/sbin/mkfs.ext4': 'e2fsprogs',
