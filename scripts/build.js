@@ -4,14 +4,16 @@ import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { build } from 'esbuild-wasm';
+import { noticesOf } from './notices.js';
 
 const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
 
-const { outputFiles } = await build({
+const { outputFiles, metafile } = await build({
   entryPoints: ['src/cli.ts'],
   outfile: 'dist/ssh-sessions-exporter.cjs',
   write: false,
   bundle: true,
+  metafile: true,
   platform: 'node',
   target: 'node18.20',
   format: 'cjs',
@@ -33,6 +35,11 @@ for (const { path, text } of outputFiles) {
   mkdirSync('dist', { recursive: true });
   writeFileSync(path, `// ssh-sessions-exporter ${version} ${digest}\n${text}`);
 }
+
+writeFileSync('dist/THIRD-PARTY-LICENSES.txt', noticesOf(metafile));
+// What went into the bundle, for the tests.
+mkdirSync('build', { recursive: true });
+writeFileSync('build/metafile.json', JSON.stringify(metafile));
 
 const { status } = spawnSync(process.execPath, ['bin/compile.js'], { stdio: 'inherit' });
 if (status !== 0) throw new Error('bin/compile.js failed');

@@ -1,0 +1,132 @@
+/** What the program is made of besides its own code, and what is shipped. Expects a build and an `npm ci`. */
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { builtinModules } from 'node:module';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { ROOT } from './support/exporter.ts';
+import { succeed } from './support/process.ts';
+
+/** A new line here is a decision: someone has read the package. */
+const BUNDLED = ['commander 13.1.0', 'imurmurhash 0.1.4', 'write-file-atomic 6.0.0'];
+
+const SHIPPED = [
+  'LICENSE',
+  'README.md',
+  'bin/compile.js',
+  'bin/package.json',
+  'bin/ssh-sessions-exporter.js',
+  'dist/THIRD-PARTY-LICENSES.txt',
+  'dist/ssh-sessions-exporter.cjs',
+  'package.json',
+];
+
+interface Metafile {
+  readonly inputs: Readonly<Record<string, unknown>>;
+  readonly outputs: Readonly<Record<string, { readonly imports: readonly { readonly path: string }[] }>>;
+}
+
+interface LockEntry {
+  readonly version?: string;
+  readonly resolved?: string;
+  readonly integrity?: string;
+  readonly hasInstallScript?: boolean;
+}
+
+function readJson<T>(...path: readonly string[]): T {
+  return JSON.parse(readFileSync(join(ROOT, ...path), 'utf8'));
+}
+
+describe('the bundle', () => {
+  const { inputs, outputs } = readJson<Metafile>('build/metafile.json');
+  const packages = [
+    ...new Set(
+      Object.keys(inputs).flatMap((input) => /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(input)?.[1] ?? []),
+    ),
+  ];
+
+  test('holds exactly these packages in these versions, and own code', () => {
+    const versions = packages.map(
+      (name) => `${name} ${readJson<LockEntry>('node_modules', name, 'package.json').version}`,
+    );
+    assert.deepEqual(versions.sort(), BUNDLED);
+    const own = Object.keys(inputs).filter((input) => !input.startsWith('node_modules/'));
+    assert.deepEqual(
+      own.filter((input) => !/^(?:src|scripts)\//.test(input)),
+      [],
+    );
+  });
+
+  test('loads nothing but modules of Node', () => {
+    const imports = Object.values(outputs).flatMap((output) => output.imports.map(({ path }) => path));
+    assert.ok(imports.length > 0);
+    for (const path of imports) assert.ok(builtinModules.includes(path.replace(/^node:/, '')), path);
+    const bundle = readFileSync(join(ROOT, 'dist/ssh-sessions-exporter.cjs'), 'utf8');
+    assert.doesNotMatch(bundle, /\b(?:http|https|net|dgram|tls|dns|inspector)["']\)/);
+    assert.doesNotMatch(bundle, /\beval\(|new Function\(/);
+  });
+
+  test('comes with the licence of each', () => {
+    const notices = readFileSync(join(ROOT, 'dist/THIRD-PARTY-LICENSES.txt'), 'utf8');
+    for (const entry of BUNDLED) assert.ok(notices.includes(`\n${entry} (`), entry);
+    for (const [name, file] of [
+      ['commander', 'LICENSE'],
+      ['write-file-atomic', 'LICENSE.md'],
+    ] as const) {
+      assert.ok(notices.includes(readFileSync(join(ROOT, 'node_modules', name, file), 'utf8').trim()), name);
+    }
+    // This one has its licence at the end of its README alone.
+    const readme = readFileSync(join(ROOT, 'node_modules/imurmurhash/README.md'), 'utf8');
+    const licence = readme.slice(readme.indexOf('Copyright (c) 2013 Gary Court, Jens Taylor')).trim();
+    assert.ok(licence.length > 1_000 && notices.includes(licence));
+  });
+});
+
+describe('the lock file', () => {
+  const { packages } = readJson<{ packages: Record<string, LockEntry> }>('package-lock.json');
+  const entries = Object.entries(packages).filter(([path]) => path !== '');
+
+  test('has a hash for every package, from no particular address', () => {
+    assert.ok(entries.length > BUNDLED.length);
+    for (const [path, { integrity, resolved }] of entries) {
+      assert.match(integrity ?? '', /^sha512-[A-Za-z0-9+/]{86}==$/, path);
+      assert.equal(resolved, undefined, path);
+    }
+  });
+
+  test('has no package that runs a script when it is installed', () => {
+    for (const [path, { hasInstallScript }] of entries) {
+      assert.equal(hasInstallScript, undefined, path);
+      if (!existsSync(join(ROOT, path, 'package.json'))) continue;
+      const { scripts = {} } = readJson<{ scripts?: Record<string, string> }>(path, 'package.json');
+      assert.deepEqual(
+        ['preinstall', 'install', 'postinstall'].filter((name) => name in scripts),
+        [],
+        path,
+      );
+      assert.ok(!existsSync(join(ROOT, path, 'binding.gyp')), path);
+    }
+  });
+
+  test('is what is installed', () => {
+    for (const [path, { version }] of entries) {
+      if (!existsSync(join(ROOT, path))) continue;
+      assert.equal(readJson<LockEntry>(path, 'package.json').version, version, path);
+    }
+    const installed = readdirSync(join(ROOT, 'node_modules')).filter((name) => !name.startsWith('.'));
+    for (const name of installed) {
+      assert.ok(
+        entries.some(([path]) => path === `node_modules/${name}` || path.startsWith(`node_modules/${name}/`)),
+        name,
+      );
+    }
+  });
+});
+
+test('the npm tarball holds these files and no other', async () => {
+  const output = await succeed(['npm', 'pack', '--dry-run', '--json', '--ignore-scripts']);
+  const [{ files }] = JSON.parse(output) as [{ files: { path: string; mode: number }[] }];
+  assert.deepEqual(files.map(({ path }) => path).sort(), SHIPPED);
+  const executable = files.filter(({ mode }) => (mode & 0o111) !== 0).map(({ path }) => path);
+  assert.deepEqual(executable, ['bin/ssh-sessions-exporter.js']);
+});
