@@ -1,0 +1,427 @@
+import assert from 'node:assert/strict';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { defaults, readDashboard, substitute } from '../support/dashboard.ts';
+import { exporter, ROOT, scratch } from '../support/exporter.ts';
+import { type NodeExporter, startNodeExporter } from '../support/nodeExporter.ts';
+import { cleanUp, succeed, until } from '../support/process.ts';
+import { lacking, lackingRoot } from '../support/programs.ts';
+import { type Alert, type Prometheus, startPrometheus } from '../support/prometheus.ts';
+import { localSshServer, type SshServer } from '../support/ssh.ts';
+
+const MONITORING = join(ROOT, 'monitoring');
+const dashboard = readDashboard(join(MONITORING, 'grafana-dashboard.json'));
+
+describe('the rules', { skip: lacking('/usr/bin/promtool') }, () => {
+  it('pass their tests', async () => {
+    await succeed(['promtool', 'test', 'rules', join(MONITORING, 'alerts.test.yml')]);
+  });
+
+  it('are loaded by a configuration that promtool accepts', async () => {
+    const said = await succeed(['promtool', 'check', 'config', join(MONITORING, 'prometheus.yml')]);
+    assert.match(said, /12 rules found/);
+  });
+
+  it('each have a severity, summary, description and a comment that says what to adjust', () => {
+    const text = readFileSync(join(MONITORING, 'alerts.yml'), 'utf8');
+    const blocks = text.split(/\n\n/).filter((block) => block.includes('- alert:'));
+    assert.equal(blocks.length, 12);
+    for (const block of blocks) {
+      for (const part of [
+        /# To adjust: /,
+        /severity: (info|warning|critical)\n/,
+        /summary: /,
+        /description: /,
+      ]) {
+        assert.match(block, part);
+      }
+    }
+  });
+});
+
+describe('the dashboard', () => {
+  it('imports without edits', () => {
+    assert.equal(dashboard.id, null);
+    assert.match(dashboard.uid, /^[\w-]{1,40}$/);
+    assert.ok(dashboard.schemaVersion >= 36);
+    assert.ok(!('__inputs' in dashboard) && !('__requires' in dashboard));
+    assert.deepEqual(
+      dashboard.templating.list.map(({ name, type }) => [name, type]),
+      [
+        ['datasource', 'datasource'],
+        ['job', 'query'],
+        ['instance', 'query'],
+        ['private', 'textbox'],
+      ],
+    );
+    const known = ['bargauge', 'stat', 'table', 'timeseries'];
+    for (const { type, title, description, datasource, targets } of dashboard.panels) {
+      assert.ok(known.includes(type), type);
+      assert.ok(title !== '' && description !== '');
+      for (const source of [datasource, ...targets.map((target) => target.datasource)]) {
+        assert.equal(source.uid, '${datasource}');
+      }
+      unique(targets.map(({ refId }) => refId));
+    }
+    unique(dashboard.panels.map(({ id }) => id));
+  });
+
+  it('has its panels side by side', () => {
+    const taken = new Set<string>();
+    for (const { title, gridPos } of dashboard.panels) {
+      assert.ok(gridPos.x + gridPos.w <= 24, title);
+      for (let x = gridPos.x; x < gridPos.x + gridPos.w; x++) {
+        for (let y = gridPos.y; y < gridPos.y + gridPos.h; y++) {
+          assert.ok(!taken.has(`${x} ${y}`), `${title} lies over another panel`);
+          taken.add(`${x} ${y}`);
+        }
+      }
+    }
+  });
+
+  it('takes the same networks for private as the alert', () => {
+    const test = readFileSync(join(MONITORING, 'alerts.test.yml'), 'utf8');
+    const clients = [...test.matchAll(/ssh_user_sessions\{from="([^"]+)"\}/g)].map(([, from = '']) => from);
+    const outside = [...test.matchAll(/'\{from="([^"]+)"\}'/g)].map(([, from = '']) => from);
+    const isPrivate = new RegExp(`^(?:${defaults(dashboard)['private']})$`);
+    assert.ok(outside.length > 20 && clients.length > outside.length);
+    assert.deepEqual(
+      clients.filter((from) => !isPrivate.test(from)),
+      outside,
+    );
+  });
+});
+
+/** A host with node_exporter. */
+interface Host {
+  readonly directory: string;
+  readonly node: NodeExporter;
+  /** The label that Prometheus gives it. */
+  readonly instance: string;
+}
+
+type HostName = keyof typeof HOSTS | 'live';
+
+/** What each host's w has printed, if anything, and the alerts that are then due at any time of the day. */
+const HOSTS = {
+  'idle for days': { w: capture('debian-12-long-ago'), due: ['SshSessionFromOutside', 'SshSessionIdle'] },
+  root: { w: capture('debian-12-ssh'), due: ['SshSessionFromOutside', 'SshRootLogin'] },
+  crowded: { w: crowd(), due: ['SshUserFromManyClients', 'SshManySessions'] },
+  'cut short': {
+    w: capture('hand-made-cut-short'),
+    due: ['SshSessionFromOutside', 'SshSessionsRowsUnparsed'],
+  },
+  failing: { w: capture('debian-12-no-header'), due: ['SshSessionsExporterFailing'] },
+  'with a bad file': { w: capture('debian-13-nobody'), due: ['NodeTextfileScrapeError'] },
+  bare: { w: undefined, due: ['SshSessionsMissing'] },
+  quiet: { w: capture('debian-13-nobody'), due: [] },
+} as const;
+
+function capture(name: string): string {
+  return readFileSync(join(ROOT, 'test/fixtures', name, 'w.txt'), 'latin1');
+}
+
+/** Twelve sessions of one user, each from a client of its own in a private network. */
+function crowd(): string {
+  const [first, header, row = ''] = capture('debian-12-ssh').split('\n');
+  const rows = Array.from({ length: 12 }, (_, i) =>
+    row.replace('203.0.113.77', `10.10.10.1${i}`.padEnd(12)).replace('pts/1 ', `pts/${i}`.padEnd(6)),
+  );
+  return `${[first, header, ...rows].join('\n')}\n`;
+}
+
+const programs = lacking(
+  '/usr/bin/prometheus',
+  '/usr/bin/prometheus-node-exporter',
+  '/usr/bin/promtool',
+  '/usr/bin/w',
+  '/usr/sbin/sshd',
+);
+
+describe('a Prometheus', { skip: programs || lackingRoot('start an SSH server') }, () => {
+  let base: string;
+  let removeBase: () => void;
+  let prometheus: Prometheus;
+  let ssh: SshServer;
+  let replacing: NodeJS.Timeout;
+  const hosts = new Map<HostName, Host>();
+
+  before(async () => {
+    base = mkdtempSync(join(tmpdir(), 'ssh-sessions-monitoring-'));
+    removeBase = cleanUp(() => rmSync(base, { recursive: true, force: true }));
+    for (const [name, { w }] of Object.entries(HOSTS) as [keyof typeof HOSTS, { w?: string }][]) {
+      const { directory } = await addHost(name);
+      if (w !== undefined) runExporter(directory, w);
+    }
+    writeFileSync(join(find('with a bad file').directory, 'other.prom'), 'no exposition\n');
+    const file = join(find('quiet').directory, 'ssh_sessions.prom');
+    replacing = setInterval(() => utimesSync(file, new Date(), new Date()), 200);
+
+    ssh = await localSshServer();
+    await ssh.terminal({ from: '127.44.0.1' });
+    await ssh.command({ from: '127.44.0.1' });
+    runExporter((await addHost('live')).directory);
+
+    const instances = [...hosts.values()].map(({ instance }) => instance);
+    const config = readFileSync(join(MONITORING, 'prometheus.yml'), 'utf8');
+    prometheus = await startWith(config, instances, join(base, 'prometheus'));
+    await until('every host has been scraped', async () => {
+      return (await prometheus.query('up == 1')).length === hosts.size;
+    });
+  });
+
+  after(async () => {
+    clearInterval(replacing);
+    await prometheus?.stop();
+    await ssh?.close();
+    for (const { node } of hosts.values()) await node.stop();
+    removeBase();
+  });
+
+  async function addHost(name: HostName): Promise<Host> {
+    const directory = join(base, name.replaceAll(' ', '-'));
+    mkdirSync(directory);
+    const node = await startNodeExporter(directory);
+    const host = { directory, node, instance: new URL(node.url).host };
+    hosts.set(name, host);
+    return host;
+  }
+
+  function find(name: HostName): Host {
+    const host = hosts.get(name);
+    if (host === undefined) throw new Error(`no such host: ${name}`);
+    return host;
+  }
+
+  it('raises on each host the alerts that are due there, and no others', async () => {
+    const expected = () =>
+      Object.entries(HOSTS).map(([name, { w, due }]) => {
+        // A host whose file nobody replaces any more is stale whatever is in it.
+        const stale = w === undefined || name === 'quiet' ? [] : ['SshSessionsFileStale'];
+        const late = hasSessions(w) && !areWorkingHours() ? ['SshSessionOutsideWorkingHours'] : [];
+        return [name, [...due, ...stale, ...late].sort()];
+      });
+    const raised = async () => {
+      const alerts = await allAlerts();
+      return Object.keys(HOSTS).map((name) => {
+        const { instance } = find(name as HostName);
+        const own = alerts.filter(({ labels }) => labels['instance'] === instance);
+        return [name, [...new Set(own.map(({ labels }) => labels['alertname']))].sort()];
+      });
+    };
+    await settle(raised, expected);
+    for (const { health, lastError, name } of await prometheus.rules()) {
+      assert.equal(health, 'ok', `${name}: ${lastError}`);
+    }
+  });
+
+  it('raises alerts about live sessions of every kind', async () => {
+    const { instance } = find('live');
+    const raised = async () => {
+      const own = (await allAlerts()).filter(({ labels }) => labels['instance'] === instance);
+      return ['SshRootLogin', 'SshConnectionWithoutTerminal'].map((name) =>
+        own.some(({ labels, state }) => labels['alertname'] === name && state === 'firing'),
+      );
+    };
+    await settle(raised, () => [true, true]);
+  });
+
+  it('says something about everything that the dashboard asks', async () => {
+    const values = defaults(dashboard);
+    for (const { title, targets } of dashboard.panels) {
+      for (const { expr, instant } of targets) {
+        const expression = substitute(expr, values);
+        const result = await (instant ? prometheus.query(expression) : prometheus.queryRange(expression));
+        assert.ok(result.length > 0, `${title}: no data for ${expression}`);
+      }
+    }
+  });
+
+  it('fills the variables of the dashboard', async () => {
+    const values = { ...defaults(dashboard) };
+    for (const { type, query } of dashboard.templating.list) {
+      if (type !== 'query' || typeof query === 'string') continue;
+      const [, selector = '', label = ''] = /^label_values\((.*), (\w+)\)$/.exec(query.query) ?? [];
+      const found = await prometheus.labelValues(label, substitute(selector, values));
+      const instances = [...hosts.values()].map(({ instance }) => instance).sort();
+      assert.deepEqual([...found], label === 'job' ? ['node'] : instances);
+    }
+  });
+
+  it('has the figures of each host in the dashboard', async () => {
+    const titles = ['Sessions now', 'From outside private networks', 'Hosts without data'];
+    const figures: Partial<Record<HostName, string[]>> = {};
+    for (const name of ['root', 'crowded', 'quiet', 'failing', 'bare'] as const) {
+      figures[name] = await Promise.all(titles.map((title) => figure(title, name)));
+    }
+    assert.deepEqual(figures, {
+      root: ['4', '1', '0'],
+      crowded: ['12', '0', '0'],
+      quiet: ['0', '0', '0'],
+      failing: ['none', 'none', '1'],
+      bare: ['none', 'none', '1'],
+    });
+  });
+
+  it('lists each session with the same columns from every query of the table', async () => {
+    const panel = dashboard.panels.find(({ title }) => title === 'Who is logged in from where');
+    assert.ok(panel);
+    const values = { ...defaults(dashboard), instance: find('idle for days').instance };
+    const tables = await Promise.all(
+      panel.targets.map(async ({ expr }) => {
+        const rows = await prometheus.query(substitute(expr, values));
+        return rows.map(({ metric }) => JSON.stringify(Object.entries(metric).sort())).sort();
+      }),
+    );
+    const [sessions = [], logins = [], idle = []] = tables;
+    assert.equal(sessions.length, 8);
+    assert.deepEqual(logins, sessions);
+    // One of them has no idle time.
+    assert.equal(idle.length, 7);
+    assert.ok(idle.every((row) => sessions.includes(row)));
+  });
+
+  it('fires while a session is open, and resolves after the logout', async () => {
+    const { directory, instance } = find('live');
+    const from = '127.44.0.2';
+    const states = async () =>
+      (await allAlerts())
+        .filter(({ labels }) => labels['alertname'] === 'SshRootLogin' && labels['from'] === from)
+        .map(({ labels, state }) => [labels['instance'], state]);
+    assert.deepEqual(await states(), []);
+
+    const session = await ssh.terminal({ from });
+    runExporter(directory);
+    await settle(states, () => [[instance, 'firing']]);
+    await session.close();
+    await until('the session is gone from w', async () => !(await succeed(['w', '-i'])).includes(from));
+    runExporter(directory);
+    await settle(states, () => []);
+  });
+
+  /** The value of a panel with one number for one host. */
+  async function figure(title: string, name: HostName): Promise<string> {
+    const panel = dashboard.panels.find((candidate) => candidate.title === title);
+    const expression = panel?.targets[0]?.expr ?? '';
+    const values = { ...defaults(dashboard), instance: find(name).instance };
+    const [series] = await prometheus.query(substitute(expression, values));
+    return series?.value?.[1] ?? 'none';
+  }
+
+  async function allAlerts(): Promise<readonly Alert[]> {
+    return (await prometheus.rules()).flatMap(({ alerts }) => alerts);
+  }
+
+  const readme = join(ROOT, 'README.md');
+  describe('the README', { skip: existsSync(readme) ? false : 'there is no README.md' }, () => {
+    const text = existsSync(readme) ? readFileSync(readme, 'utf8') : '';
+
+    it('has configurations that work', async (context) => {
+      const blocks = fences(text, 'yaml');
+      assert.ok(blocks.length > 0);
+      for (const block of blocks) {
+        if (/^scrape_configs:/m.test(block)) {
+          await tryConfig(block, join(scratch(context), 'prometheus'));
+        } else if (/^groups:/m.test(block)) {
+          const file = join(scratch(context), 'rules.yml');
+          writeFileSync(file, block);
+          await succeed(['promtool', 'check', 'rules', file]);
+        } else {
+          assert.fail(`nothing tests this block of YAML:\n${block}`);
+        }
+      }
+    });
+
+    it('has expressions that give data', async () => {
+      const blocks = fences(text, 'promql');
+      assert.ok(blocks.length >= 3);
+      for (const block of blocks) assert.ok((await prometheus.query(block)).length > 0, block);
+    });
+  });
+
+  /** Has a Prometheus run with it, and looks at what that keeps of a host. */
+  async function tryConfig(config: string, directory: string): Promise<void> {
+    const another = await startWith(config, [find('live').instance], directory);
+    try {
+      await until('it has the metrics', async () => (await another.query('ssh_sessions_total')).length > 0);
+      await until('it has the rules', async () => (await another.rules()).length === 12);
+      const names = await another.labelValues('__name__', '{job!=""}');
+      assert.deepEqual(
+        names.filter((name) => !/^(ssh_|node_textfile_|scrape_|up$|ALERTS)/.test(name)),
+        [],
+      );
+    } finally {
+      await another.stop();
+    }
+  }
+});
+
+/**
+ * Starts a Prometheus with a configuration that is written for a machine as it is, on other hosts and at a
+ * faster pace.
+ */
+async function startWith(config: string, hosts: readonly string[], directory: string): Promise<Prometheus> {
+  const targets = 'targets: ["localhost:9100"]';
+  assert.ok(config.includes(targets), `no ${targets} in:\n${config}`);
+  const pace = 'global: { scrape_interval: 500ms, evaluation_interval: 500ms }\n';
+  const adapted = config
+    .replace(/^global:\n( .*\n)+/m, '')
+    .replace(targets, `targets: ${JSON.stringify(hosts)}`)
+    .replaceAll('/etc/prometheus/', '');
+  mkdirSync(directory);
+  writeFileSync(join(directory, 'prometheus.yml'), `${pace}${adapted}`);
+  for (const [, file = ''] of adapted.matchAll(/^ +- (\S+\.yml)$/gm)) {
+    copyFileSync(join(MONITORING, 'alerts.yml'), join(directory, file));
+  }
+  await succeed(['promtool', 'check', 'config', join(directory, 'prometheus.yml')]);
+  return startPrometheus(directory);
+}
+
+/** @param w what w has printed; without it, w is run */
+function runExporter(directory: string, w?: string): void {
+  const output = ['--output', join(directory, 'ssh_sessions.prom')];
+  const input = w === undefined ? [] : ['--input', '-'];
+  const env = { TZ: 'UTC', LOG_LEVEL: 'error' };
+  exporter([...output, ...input], { env, input: Buffer.from(w ?? '', 'latin1') });
+  assert.ok(existsSync(join(directory, 'ssh_sessions.prom')));
+}
+
+/** Waits until both give the same, and shows the difference when they do not in time. */
+async function settle(actual: () => Promise<unknown>, expected: () => unknown): Promise<void> {
+  const deadline = Date.now() + 20_000;
+  while (JSON.stringify(await actual()) !== JSON.stringify(expected()) && Date.now() < deadline)
+    await sleep(100);
+  assert.deepEqual(await actual(), expected());
+}
+
+/** Monday to Friday, 07:00 to 18:59 UTC. */
+function areWorkingHours(now = new Date()): boolean {
+  return now.getUTCHours() >= 7 && now.getUTCHours() < 19 && now.getUTCDay() >= 1 && now.getUTCDay() <= 5;
+}
+
+/** Whether there are rows below a line of column names. */
+function hasSessions(w: string | undefined): boolean {
+  return /^USER .*\n./m.test(w ?? '');
+}
+
+/** The blocks of code in a language of a text in Markdown. */
+function fences(markdown: string, language: string): string[] {
+  const fence = new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\`$`, 'gms');
+  return [...markdown.matchAll(fence)].map(([, block = '']) => block);
+}
+
+function unique(values: readonly unknown[]): void {
+  assert.equal(new Set(values).size, values.length, `twice: ${values}`);
+}
