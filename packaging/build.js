@@ -1,0 +1,164 @@
+// Makes ssh-sessions-exporter_<version>_all.deb from the built program, with nothing but Node.js and dpkg-deb,
+// so that it works on a Raspberry Pi. The version stands in package.json alone.
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, relative } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { fillManual } from './manual.js';
+
+const name = 'ssh-sessions-exporter';
+const { version, engines } = JSON.parse(readFileSync('package.json', 'utf8'));
+const debianVersion = version.replace('-', '~');
+const root = mkdtempSync(join(tmpdir(), `${name}-package-`));
+
+try {
+  process.umask(0o022);
+  chmodSync(root, 0o755);
+  installProgram();
+  installSettings();
+  await installDocumentation();
+  writeControl();
+  setModes();
+  const file = `${name}_${debianVersion}_all.deb`;
+  execFileSync('dpkg-deb', ['--build', '--root-owner-group', '-Zxz', root, file], { stdio: 'inherit' });
+} catch (error) {
+  console.error(`error: no package was made: ${error.message}`);
+  process.exitCode = 1;
+} finally {
+  rmSync(root, { recursive: true });
+}
+
+/** bin/ and dist/ side by side, as bin/ loads the bundle from ../dist. */
+function installProgram() {
+  const lib = `usr/lib/${name}`;
+  copy('bin', `${lib}/bin`);
+  // A code cache fits only the Node.js and the processor that made it.
+  copy('dist', `${lib}/dist`, (source) => !source.endsWith('.cache'));
+  // The node of the package nodejs, rather than the first one on the PATH: it is of the version that is needed.
+  const command = `${lib}/bin/${name}.js`;
+  write(command, readFileSync(`bin/${name}.js`, 'utf8').replace(/^#!.*/, '#!/usr/bin/node'));
+  mkdirSync(join(root, 'usr/bin'), { recursive: true });
+  symlinkSync(`../lib/${name}/bin/${name}.js`, join(root, `usr/bin/${name}`));
+}
+
+function installSettings() {
+  for (const unit of ['service', 'timer']) {
+    copy(`systemd/${name}.${unit}`, `usr/lib/systemd/system/${name}.${unit}`);
+  }
+  copy('packaging/tmpfiles.conf', `usr/lib/tmpfiles.d/${name}.conf`);
+  copy('packaging/default', `etc/default/${name}`);
+  copy(`cron/${name}`, `etc/cron.d/${name}`);
+  copy('cron/run-from-cron', `usr/lib/${name}/run-from-cron`);
+}
+
+async function installDocumentation() {
+  const doc = `usr/share/doc/${name}`;
+  const manual = await fillManual(readFileSync(`packaging/${name}.1`, 'utf8'), version);
+  write(`usr/share/man/man1/${name}.1.gz`, gzipSync(manual, { level: 9 }));
+  write(`${doc}/changelog.gz`, gzipSync(changelog(), { level: 9 }));
+  write(`${doc}/copyright`, copyright());
+  if (existsSync('monitoring')) copy('monitoring', `${doc}/examples`);
+}
+
+function writeControl() {
+  for (const script of ['postinst', 'prerm', 'postrm'])
+    copy(`packaging/debian/${script}`, `DEBIAN/${script}`);
+  const files = list(root).filter((file) => !file.startsWith('DEBIAN/'));
+  const bytes = files.reduce((sum, file) => sum + statSync(join(root, file)).size, 0);
+  const control = readFileSync('packaging/debian/control', 'utf8')
+    .replace('@VERSION@', debianVersion)
+    .replace('@NODE_VERSION@', engines.node.replace('>=', ''))
+    .replace('@INSTALLED_SIZE@', String(Math.ceil(bytes / 1024)));
+  write('DEBIAN/control', control);
+  const settings = files.filter((file) => file.startsWith('etc/'));
+  write('DEBIAN/conffiles', settings.map((file) => `/${file}\n`).join(''));
+  write('DEBIAN/md5sums', files.map((file) => `${md5(file)}  ${file}\n`).join(''));
+}
+
+/** What is in the changes of a version is told by the commits; Debian wants a file all the same. */
+function changelog() {
+  const maintainer = /^Maintainer: (.*)/m.exec(readFileSync('packaging/debian/control', 'utf8'))?.[1];
+  const date = new Date(Number(timestamp()) * 1000).toUTCString().replace('GMT', '+0000');
+  return `${name} (${debianVersion}) unstable; urgency=medium\n\n  * Release ${version}.\n\n -- ${maintainer}  ${date}\n`;
+}
+
+/** Of the program, and of the packages whose code is bundled with it. */
+function copyright() {
+  const { packages } = JSON.parse(readFileSync('package-lock.json', 'utf8'));
+  const bundled = Object.keys(packages).filter((path) => path !== '' && !packages[path].dev);
+  const licences = bundled.map((path) => `${path.replace('node_modules/', '')}:\n\n${licence(path)}\n`);
+  const head = `${name}:\n\n${readFileSync('LICENSE', 'utf8').trim()}\n`;
+  return [head, ...licences].join(`\n${'-'.repeat(72)}\n\n`);
+}
+
+/** The terms of a package: most have a file of them, some a chapter of their README. */
+function licence(path) {
+  const file = readdirSync(path).find((entry) => /^licen[cs]e/i.test(entry));
+  if (file !== undefined) return readFileSync(join(path, file), 'utf8').trim();
+  const chapter = /^License.*$/ms.exec(readFileSync(join(path, 'README.md'), 'utf8'));
+  if (chapter === null) throw new Error(`${path} has no licence file; look where its terms stand`);
+  return chapter[0].trim();
+}
+
+/** Seconds: of the last commit where that is known, so that the same sources give the same package. */
+function timestamp() {
+  const { SOURCE_DATE_EPOCH: given } = process.env;
+  if (given) return given;
+  try {
+    const options = { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] };
+    const committed = execFileSync('git', ['log', '-1', '--format=%ct'], options).trim();
+    process.env['SOURCE_DATE_EPOCH'] = committed;
+    return committed;
+  } catch {
+    return String(Math.floor(Date.now() / 1000));
+  }
+}
+
+function copy(from, to, filter = () => true) {
+  if (!existsSync(from)) throw new Error(`${from} is missing; restore it (git checkout ${from})`);
+  cpSync(from, join(root, to), { recursive: true, filter });
+}
+
+function write(to, content) {
+  mkdirSync(dirname(join(root, to)), { recursive: true });
+  writeFileSync(join(root, to), content);
+}
+
+/** Whatever the modes in the checkout: what starts with #! is a program. */
+function setModes() {
+  for (const file of list(root)) {
+    const path = join(root, file);
+    chmodSync(path, readFileSync(path).subarray(0, 2).toString() === '#!' ? 0o755 : 0o644);
+  }
+  for (const dir of list(root, (entry) => entry.isDirectory())) chmodSync(join(root, dir), 0o755);
+}
+
+/** The paths below `dir` of all regular files, or of what `select` says, sorted. */
+function list(dir, select = (entry) => entry.isFile()) {
+  const below = readdirSync(dir, { withFileTypes: true }).flatMap((entry) => {
+    const path = join(dir, entry.name);
+    const inside = entry.isDirectory() ? list(path, select).map((file) => join(path, file)) : [];
+    return [...(select(entry) ? [path] : []), ...inside];
+  });
+  return below.map((path) => relative(dir, path)).sort();
+}
+
+function md5(file) {
+  return createHash('md5')
+    .update(readFileSync(join(root, file)))
+    .digest('hex');
+}
