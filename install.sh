@@ -218,13 +218,22 @@ apt_get() {
 # Installs packages by name or path. Asks for new package lists only where something has to be downloaded.
 install_packages() {
 	local what=("$@")
-	if [[ -n $(dpkg --audit) ]]; then quietly dpkg --configure -a || true; fi
+	finish_interrupted
 	if ! apt_get --simulate install "${what[@]}" || grep '^Inst' "$work/log" | grep -qv "^Inst $NAME "; then
 		apt_get update || true
 		check_node_offered
 	fi
 	apt_get install --reinstall --allow-downgrades "${what[@]}" ||
 		fail "apt-get could not install ${what[*]##*/}: $(reason); check the network and /etc/apt, and run this again"
+}
+
+# apt refuses everything while a package is half installed, or lacks one that it depends on.
+finish_interrupted() {
+	if [[ -n $(dpkg --audit) ]]; then quietly dpkg --configure -a || true; fi
+	if ! apt_get check; then
+		apt_get update || true
+		apt_get --fix-broken --no-remove install || true
+	fi
 }
 
 check_node_offered() {
@@ -592,8 +601,8 @@ run_once() {
 	local why
 	if systemd_runs; then
 		quietly systemctl start "$NAME.service" && return
-		why=$(journalctl --sync && journalctl -u "$NAME" --since "@$started" -o cat | grep -m1 '^error: ') ||
-			why=$(reason)
+		journalctl --sync || true
+		why=$(journalctl -u "$NAME" --since "@$started" -o cat | grep -m1 -E '^error: |exited') || why=$(reason)
 	else
 		quietly "/usr/lib/$NAME/run-from-cron" && return
 		why=$(reason)

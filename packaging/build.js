@@ -46,8 +46,8 @@ try {
 function installProgram() {
   const lib = `usr/lib/${name}`;
   copy('bin', `${lib}/bin`);
-  // A code cache fits only the Node.js and the processor that made it.
-  copy('dist', `${lib}/dist`, (source) => !source.endsWith('.cache'));
+  // Saved code (bin/compile.js) fits only the Node.js that made it: postinst makes it.
+  copy('dist', `${lib}/dist`, (source) => !source.endsWith('.code'));
   // The node of the package nodejs, rather than the first one on the PATH: it is of the version that is needed.
   const command = `${lib}/bin/${name}.js`;
   write(command, readFileSync(`bin/${name}.js`, 'utf8').replace(/^#!.*/, '#!/usr/bin/node'));
@@ -75,8 +75,8 @@ async function installDocumentation() {
 }
 
 function writeControl() {
-  for (const script of ['postinst', 'prerm', 'postrm'])
-    copy(`packaging/debian/${script}`, `DEBIAN/${script}`);
+  for (const part of ['postinst', 'prerm', 'postrm', 'triggers'])
+    copy(`packaging/debian/${part}`, `DEBIAN/${part}`);
   const files = list(root).filter((file) => !file.startsWith('DEBIAN/'));
   const bytes = files.reduce((sum, file) => sum + statSync(join(root, file)).size, 0);
   const control = readFileSync('packaging/debian/control', 'utf8')
