@@ -298,7 +298,8 @@ build_package() {
 		tar -C "$work/source" --no-same-owner -xf -
 	(
 		cd "$work/source"
-		quietly npm ci --ignore-scripts --omit=optional --no-audit --no-fund --cache "$work/npm" ||
+		export npm_config_cache=$work/npm npm_config_update_notifier=false
+		quietly npm ci --ignore-scripts --omit=optional --no-audit --no-fund ||
 			fail "npm could not get what the build needs: $(reason); check the network, and run this again"
 		quietly npm run package || fail "the package could not be built: $(reason)"
 	) || exit
@@ -437,11 +438,19 @@ apply_settings() {
 		timer_drop_in | replace_or_remove "$TIMER_DROP_IN"
 	fi
 	cron_settings | replace "$CRON_SETTINGS"
+	remove_earlier_file
 	if [[ $dir == "$DEFAULT_DIR" ]]; then
 		rm -f "$BOOT_CLEANING"
 	else
 		printf '%s\nr! %s\n' "$WRITTEN_BY" "$dir/ssh_sessions.prom" | replace "$BOOT_CLEANING"
 	fi
+}
+
+# Of another directory than before: node_exporter may read both.
+remove_earlier_file() {
+	local file=$DEFAULT_DIR/ssh_sessions.prom
+	if [[ -f $BOOT_CLEANING ]]; then file=$(sed -n 's/^r! //p' "$BOOT_CLEANING"); fi
+	if [[ $file != "$dir/ssh_sessions.prom" ]]; then rm -f "$file"; fi
 }
 
 # Root without capabilities can write only where root owns the directory.
@@ -645,12 +654,14 @@ install_all() {
 	check_settings
 	check_machine
 	make_work_directory
-	before=$(installed_version)
+	before=$(installed_version "$NAME")
 	find_package
 	has w || needed+=(procps)
 	find_node_exporter || has prometheus-node-exporter || needed+=(prometheus-node-exporter)
 	systemd_runs || has cron || has crond || needed+=(cron)
 	say "Installing ${needed[*]:+${needed[*]} and }${package##*/} ..."
+	# What is wrong with the Node.js that is there is found before anything is changed.
+	if dpkg --compare-versions "$(installed_version nodejs)" ge "$node_needed"; then check_node; fi
 	install_packages "$package" "${needed[@]}"
 	check_node
 	look_for_old
@@ -665,7 +676,7 @@ install_all() {
 
 summarize() {
 	local version runner="systemd timer"
-	version=$(installed_version)
+	version=$(installed_version "$NAME")
 	systemd_runs || runner=cron
 	say "Done: $NAME $version is installed${1:+ (before: $1)}."
 	say "Every ${setting[POLL_INTERVAL]:-$DEFAULT_INTERVAL} s ($runner) it writes $dir/ssh_sessions.prom, which http://$address/metrics shows."
@@ -692,9 +703,10 @@ uninstall() {
 	say "node_exporter stays. What nothing else needs, 'apt-get autoremove' removes."
 }
 
+# Argument: a package. Prints nothing where it is not installed.
 installed_version() {
 	local state
-	state=$(dpkg-query --show --showformat='${db:Status-Status} ${Version}' "$NAME" 2>/dev/null) || return 0
+	state=$(dpkg-query --show --showformat='${db:Status-Status} ${Version}' "$1" 2>/dev/null) || return 0
 	if [[ $state == "installed "* ]]; then say "${state#* }"; fi
 }
 
