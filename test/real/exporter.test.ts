@@ -6,23 +6,14 @@ import { exporter, scratch } from '../support/exporter.ts';
 import { type Exposition, labelsOf, readExposition, soleValue } from '../support/exposition.ts';
 import { startNodeExporter } from '../support/nodeExporter.ts';
 import { capture, until } from '../support/process.ts';
-import { lacking } from '../support/programs.ts';
+import { lacking, lackingRoot } from '../support/programs.ts';
 import { localSshServer, type SshServer } from '../support/ssh.ts';
 
-/** sshd can log its owner in, and have w list the session, as root only. */
-function unfit(): string | false {
-  const missing = lacking(
-    '/usr/sbin/sshd',
-    '/usr/bin/w',
-    '/usr/bin/prometheus-node-exporter',
-    '/usr/bin/promtool',
-  );
-  if (missing !== false || process.getuid?.() === 0) return missing;
-  if (process.env['CI']) throw new Error('needs root');
-  return 'needs root: sudo npm test';
-}
+const unfit =
+  lacking('/usr/sbin/sshd', '/usr/bin/w', '/usr/bin/prometheus-node-exporter', '/usr/bin/promtool') ||
+  lackingRoot();
 
-describe('live sessions', { skip: unfit() }, () => {
+describe('live sessions', { skip: unfit }, () => {
   let server: SshServer;
   before(async () => {
     server = await localSshServer();

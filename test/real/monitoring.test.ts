@@ -150,7 +150,7 @@ const programs = lacking(
   '/usr/sbin/sshd',
 );
 
-describe('a Prometheus', { skip: programs || lackingRoot('start an SSH server') }, () => {
+describe('a Prometheus', { skip: programs || lackingRoot() }, () => {
   let base: string;
   let removeBase: () => void;
   let prometheus: Prometheus;

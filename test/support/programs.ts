@@ -34,11 +34,3 @@ function skip(reason: string): string {
   if (process.env['CI']) throw new Error(reason);
   return reason;
 }
-
-/** The same for what only root can do. */
-export function lackingRoot(why: string): string | false {
-  if (process.getuid?.() === 0) return false;
-  const reason = `needs root to ${why}; run the tests as root`;
-  if (process.env['CI']) throw new Error(reason);
-  return reason;
-}
