@@ -134,6 +134,28 @@ const anyLogin: fc.Arbitrary<Login> = fc
   })
   .map(({ origin, ...rest }) => ({ ...rest, ...origin }));
 
+/** A terminal takes lines of 4 KiB at the most, and a name goes through one in base64. */
+const LONGEST_NAME = 2_000;
+const NEWLINES = [
+  '\n',
+  '\r\n',
+  '\n\n',
+  '\nroot     pts/9    198.51.100.9     11:19    5.00s  0.01s  0.00s -bash\n',
+];
+
+/** @returns that many names that a process can give itself, as bytes, newlines among them; the same for the same seed */
+export function hostileNames(count: number, seed: number): string[] {
+  const part = fc.oneof(
+    { weight: 4, arbitrary: piece },
+    { weight: 1, arbitrary: fc.constantFrom(...NEWLINES) },
+  );
+  const short = fc.array(part, { maxLength: 6 }).map((parts) => parts.join(''));
+  const name = fc.oneof({ weight: 9, arbitrary: short }, { weight: 1, arbitrary: long });
+  return fc
+    .sample(name, { numRuns: count, seed })
+    .map((text) => text.replaceAll('\0', '').slice(0, LONGEST_NAME));
+}
+
 /** @returns that many logins, the same ones for the same seed; every tenth is there twice */
 export function hostileLogins(count: number, seed: number): Login[] {
   const logins = fc.sample(anyLogin, { numRuns: count, seed });
