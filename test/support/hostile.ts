@@ -149,7 +149,7 @@ export function hostileNames(count: number, seed: number): string[] {
     { weight: 4, arbitrary: piece },
     { weight: 1, arbitrary: fc.constantFrom(...NEWLINES) },
   );
-  const short = fc.array(part, { maxLength: 6 }).map((parts) => parts.join(''));
+  const short = fc.array(part, { minLength: 1, maxLength: 6 }).map((parts) => parts.join(''));
   const name = fc.oneof({ weight: 9, arbitrary: short }, { weight: 1, arbitrary: long });
   return fc
     .sample(name, { numRuns: count, seed })

@@ -85,7 +85,7 @@ for (const release of releases) {
         for (const { what = '' } of infos) assert.doesNotMatch(what, /\p{Cc}/u);
         if (name.length > SHORT) continue;
         short += 1;
-        if (infos.some(({ what }) => what?.endsWith(` ${number}`))) shown += 1;
+        if (infos.some(({ what = '' }) => what.split(' ').pop() === number)) shown += 1;
       }
       t.diagnostic(`w shows ${shown} of the ${short} short names with their argument`);
       assert.ok(shown >= short * 0.9, 'w shows what the process calls itself');
