@@ -22,6 +22,7 @@ import { fillManual } from './manual.js';
 
 const name = 'ssh-sessions-exporter';
 const { version, engines } = JSON.parse(readFileSync('package.json', 'utf8'));
+const NOTICES = 'dist/THIRD-PARTY-LICENSES.txt';
 const debianVersion = version.replace('-', '~');
 const root = mkdtempSync(join(tmpdir(), `${name}-package-`));
 
@@ -47,7 +48,7 @@ function installProgram() {
   const lib = `usr/lib/${name}`;
   copy('bin', `${lib}/bin`);
   // Saved code (bin/compile.js) fits only the Node.js that made it: postinst makes it.
-  copy('dist', `${lib}/dist`, (source) => !source.endsWith('.code'));
+  copy('dist', `${lib}/dist`, (source) => !source.endsWith('.code') && source !== NOTICES);
   // The node of the package nodejs, rather than the first one on the PATH: it is of the version that is needed.
   const command = `${lib}/bin/${name}.js`;
   write(command, readFileSync(`bin/${name}.js`, 'utf8').replace(/^#!.*/, '#!/usr/bin/node'));
@@ -98,20 +99,7 @@ function changelog() {
 
 /** Of the program, and of the packages whose code is bundled with it. */
 function copyright() {
-  const { packages } = JSON.parse(readFileSync('package-lock.json', 'utf8'));
-  const bundled = Object.keys(packages).filter((path) => path !== '' && !packages[path].dev);
-  const licences = bundled.map((path) => `${path.replace('node_modules/', '')}:\n\n${licence(path)}\n`);
-  const head = `${name}:\n\n${readFileSync('LICENSE', 'utf8').trim()}\n`;
-  return [head, ...licences].join(`\n${'-'.repeat(72)}\n\n`);
-}
-
-/** The terms of a package: most have a file of them, some a chapter of their README. */
-function licence(path) {
-  const file = readdirSync(path).find((entry) => /^licen[cs]e/i.test(entry));
-  if (file !== undefined) return readFileSync(join(path, file), 'utf8').trim();
-  const chapter = /^License.*$/ms.exec(readFileSync(join(path, 'README.md'), 'utf8'));
-  if (chapter === null) throw new Error(`${path} has no licence file; look where its terms stand`);
-  return chapter[0].trim();
+  return `${name}:\n\n${readFileSync('LICENSE', 'utf8')}\n${readFileSync(NOTICES, 'utf8')}`;
 }
 
 /** Seconds: of the last commit where that is known, so that the same sources give the same package. */

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { ROOT } from './support/exporter.ts';
 import { succeed } from './support/process.ts';
+import { lacking } from './support/programs.ts';
 
 /** A new line here is a decision: someone has read the package. */
 const BUNDLED = ['commander 13.1.0', 'imurmurhash 0.1.4', 'write-file-atomic 6.0.0'];
@@ -129,4 +130,41 @@ test('the npm tarball holds these files and no other', async () => {
   assert.deepEqual(files.map(({ path }) => path).sort(), SHIPPED);
   const executable = files.filter(({ mode }) => (mode & 0o111) !== 0).map(({ path }) => path);
   assert.deepEqual(executable, ['bin/ssh-sessions-exporter.js']);
+});
+
+const PACKAGED = [
+  'etc/cron.d/ssh-sessions-exporter',
+  'etc/default/ssh-sessions-exporter',
+  'usr/bin/ssh-sessions-exporter',
+  'usr/lib/ssh-sessions-exporter/bin/compile.js',
+  'usr/lib/ssh-sessions-exporter/bin/package.json',
+  'usr/lib/ssh-sessions-exporter/bin/ssh-sessions-exporter.js',
+  'usr/lib/ssh-sessions-exporter/dist/ssh-sessions-exporter.cjs',
+  'usr/lib/ssh-sessions-exporter/run-from-cron',
+  'usr/lib/systemd/system/ssh-sessions-exporter.service',
+  'usr/lib/systemd/system/ssh-sessions-exporter.timer',
+  'usr/lib/tmpfiles.d/ssh-sessions-exporter.conf',
+  'usr/share/doc/ssh-sessions-exporter/changelog.gz',
+  'usr/share/doc/ssh-sessions-exporter/copyright',
+  'usr/share/doc/ssh-sessions-exporter/examples/alerts.test.yml',
+  'usr/share/doc/ssh-sessions-exporter/examples/alerts.yml',
+  'usr/share/doc/ssh-sessions-exporter/examples/grafana-dashboard.json',
+  'usr/share/doc/ssh-sessions-exporter/examples/prometheus.yml',
+  'usr/share/man/man1/ssh-sessions-exporter.1.gz',
+];
+
+test('the Debian package holds these files and no other, the licences among them', {
+  skip: lacking('/usr/bin/dpkg-deb'),
+}, async () => {
+  const output = await succeed([process.execPath, 'packaging/build.js']);
+  const [file = ''] = /ssh-sessions-exporter_\S+_all\.deb/.exec(output) ?? [];
+  const list = await succeed(['sh', '-c', 'dpkg-deb --fsys-tarfile "$1" | tar --list', 'sh', file]);
+  const files = list.split('\n').filter((path) => path !== '' && !path.endsWith('/'));
+  assert.deepEqual(files.map((path) => path.replace(/^\.\//, '')).sort(), PACKAGED);
+  const extract =
+    'dpkg-deb --fsys-tarfile "$1" | tar --extract --to-stdout ./usr/share/doc/ssh-sessions-exporter/copyright';
+  const copyright = await succeed(['sh', '-c', extract, 'sh', file]);
+  for (const name of ['LICENSE', 'dist/THIRD-PARTY-LICENSES.txt']) {
+    assert.ok(copyright.includes(readFileSync(join(ROOT, name), 'utf8')), name);
+  }
 });

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 
 /** The Debian package of each program. */
 const PACKAGES = {
+  '/usr/bin/dpkg-deb': 'dpkg',
   '/usr/bin/faketime': 'faketime',
   '/usr/bin/prometheus': 'prometheus',
   '/usr/bin/prometheus-node-exporter': 'prometheus-node-exporter',
