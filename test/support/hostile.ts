@@ -66,6 +66,8 @@ const CHARACTERS = [
   ...['\u061c', '\u200e', '\u200f', '\u202a', '\u202e', '\u2066', '\u2069', '\u200b', '\u200d', '\ufeff'],
   ...['\u0085', '\u2028', '\u2029', '\u00a0', '\u3000', '\u0000', '\r', '\u000b', '\u000c', '\u001b[2J'],
   ...['\ufffd', '\ufffe', '\uffff', '\u{1f600}', '\u{10ffff}', 'ü', '日本', 'e\u0301', 'İ', 'ﬀ'],
+  // The control characters above ASCII.
+  ...Array.from({ length: 32 }, (_, index) => String.fromCharCode(0x80 + index)),
 ].map(utf8);
 
 /** Not UTF-8: lone surrogates, overlong and cut sequences, bytes that never occur, beyond the last character. */
