@@ -6,16 +6,15 @@ import type { MetricFamily, Sample } from './metrics.ts';
  */
 export function render(families: Iterable<MetricFamily>): string {
   let text = '';
-  for (const family of families) {
-    if (family.samples.length > 0) text += renderFamily(family);
-  }
+  for (const family of families) text += renderFamily(family);
   return text;
 }
 
 /** HELP and TYPE once, then a line per sample; every line ends in a newline ("Comments, help text, and type"). */
 function renderFamily({ name, help, labels, samples }: MetricFamily): string {
-  const head = `# HELP ${name} ${escapeHelp(help)}\n# TYPE ${name} gauge\n`;
-  return head + samples.map((sample) => renderSample(name, labels, sample)).join('');
+  const lines = [`# HELP ${name} ${escapeHelp(help)}\n# TYPE ${name} gauge\n`];
+  for (const sample of samples) lines.push(renderSample(name, labels, sample));
+  return lines.length > 1 ? lines.join('') : '';
 }
 
 function renderSample(name: string, labels: readonly string[], sample: Sample): string {

@@ -9,7 +9,7 @@ export interface MetricFamily {
   readonly help: string;
   /** The names of the labels that each of the samples has. */
   readonly labels: readonly string[];
-  readonly samples: readonly Sample[];
+  readonly samples: Iterable<Sample>;
 }
 
 export interface Sample {
@@ -158,15 +158,12 @@ export const RUN_RULES: readonly Rule<'version', Run>[] = [
   },
 ];
 
-/** Things with equal labels. */
-interface Group<T> {
-  readonly labels: readonly string[];
-  readonly things: T[];
-}
+/** Things with equal labels, at least one. */
+type Group<T> = readonly [T, ...T[]];
 
 /**
  * The metric families of a list of things, in the order of the rules; samples are in the order of the things.
- * They come one at a time, so that 100,000 sessions are not in memory in every form at once.
+ * They are made one at a time, so that 100,000 sessions are not in memory in every form at once.
  */
 export function* metricFamilies<L extends string, T extends Readonly<Record<L, string>>>(
   rules: readonly Rule<L, T>[],
@@ -182,41 +179,39 @@ export function* metricFamilies<L extends string, T extends Readonly<Record<L, s
 }
 
 function groupBy<L extends string, T extends Readonly<Record<L, string>>>(
-  names: readonly L[],
+  labels: readonly L[],
   things: readonly T[],
 ): readonly Group<T>[] {
-  const groups = new Map<string, Group<T>>();
+  const groups = new Map<string, [T, ...T[]]>();
   for (const thing of things) {
-    const labels = names.map((name) => thing[name]);
     // No label value holds a control character, so none can hold the separator.
-    const key = labels.join('\0');
+    const key = labels.map((label) => thing[label]).join('\0');
     const group = groups.get(key);
-    if (group) group.things.push(thing);
-    else groups.set(key, { labels, things: [thing] });
+    if (group) group.push(thing);
+    else groups.set(key, [thing]);
   }
   return [...groups.values()];
 }
 
-function toSamples<L extends string, T extends Readonly<Record<L, string>>>(
+function* toSamples<L extends string, T extends Readonly<Record<L, string>>>(
   rule: Rule<L, T>,
   groups: readonly Group<T>[],
-): Sample[] {
-  const samples: Sample[] = [];
-  for (const { labels, things } of groups) {
-    const value = mergeValues(rule, things);
-    if (value !== undefined) samples.push({ labels, value });
+): Generator<Sample> {
+  if (groups.length === 0 && rule.whenNone !== undefined) yield { labels: [], value: rule.whenNone };
+  for (const group of groups) {
+    const value = mergeValues(rule, group);
+    const [thing] = group;
+    if (value !== undefined) yield { labels: rule.labels.map((label) => thing[label]), value };
   }
-  if (samples.length === 0 && rule.whenNone !== undefined) return [{ labels: [], value: rule.whenNone }];
-  return samples;
 }
 
 /** @returns undefined when none of the values is known */
 function mergeValues<L extends string, T extends Readonly<Record<L, string>>>(
   rule: Rule<L, T>,
-  things: readonly T[],
+  group: Group<T>,
 ): number | undefined {
   let merged: number | undefined;
-  for (const thing of things) {
+  for (const thing of group) {
     const value = rule.value(thing);
     if (value !== undefined) merged = merged === undefined ? value : rule.merge(merged, value);
   }
