@@ -118,7 +118,7 @@ function timestamp() {
 
 function copy(from, to, filter = () => true) {
   if (!existsSync(from)) throw new Error(`${from} is missing; restore it (git checkout ${from})`);
-  cpSync(from, join(root, to), { recursive: true, filter });
+  cpSync(from, join(root, to), { recursive: true, dereference: true, filter });
 }
 
 function write(to, content) {

@@ -1,15 +1,14 @@
 /** A Debian guest to install the program on, from a copy of the checkout as a user would have it. */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { bootGuest, type ExecOptions, type Guest, type Release } from './guest.ts';
-import { cleanUp, type Result, until } from './process.ts';
+import { cleanUp, type Result, succeed, until } from './process.ts';
 
 export const SERVICE = 'ssh-sessions-exporter.service';
 export const TIMER = 'ssh-sessions-exporter.timer';
 export const VERSION = readVersion('package.json');
-export const PACKAGE = `ssh-sessions-exporter_${VERSION}_all.deb`;
 
 const CHECKOUT = '/srv/checkout';
 
@@ -38,7 +37,7 @@ export class Machine {
     this.guest.copyIn(dir, CHECKOUT);
     await this.guest.run(`chmod 755 ${CHECKOUT}`);
     remove();
-    if (built) this.guest.copyIn(PACKAGE, `${CHECKOUT}/${PACKAGE}`);
+    if (built) this.guest.copyIn(await buildPackage(version), `${CHECKOUT}/${packageName(version)}`);
   }
 
   /** Runs install.sh. Any status is a result. */
@@ -113,8 +112,8 @@ export function intervals(times: readonly number[]): readonly number[] {
   return times.slice(1).map((time, index) => Number((time - (times[index] ?? Number.NaN)).toFixed(3)));
 }
 
-/** The files that git has or would have, in a new directory. */
-function copyCheckout(version: string): { dir: string; remove: () => void } {
+/** The files that git has or would have, in a new directory: gone after `remove`, or when this process ends. */
+export function copyCheckout(version = VERSION): { dir: string; remove: () => void } {
   const dir = mkdtempSync(join(tmpdir(), 'ssh-sessions-checkout-'));
   const remove = cleanUp(() => rmSync(dir, { recursive: true, force: true }));
   const files = 'git ls-files --cached --others --exclude-standard -z';
@@ -123,6 +122,25 @@ function copyCheckout(version: string): { dir: string; remove: () => void } {
   const text = readFileSync(manifest, 'utf8').replace(`"version": "${VERSION}"`, `"version": "${version}"`);
   writeFileSync(manifest, text);
   return { dir, remove };
+}
+
+export function packageName(version = VERSION): string {
+  return `ssh-sessions-exporter_${version}_all.deb`;
+}
+
+const packages = new Map<string, Promise<string>>();
+
+/** Makes the Debian package of a version from the sources here, once; gives the path. */
+export function buildPackage(version: string): Promise<string> {
+  const known = packages.get(version);
+  if (known) return known;
+  const { dir } = copyCheckout(version);
+  symlinkSync(resolve('node_modules'), join(dir, 'node_modules'));
+  const built = succeed(['env', '-C', dir, 'npm', 'run', 'package']).then(() =>
+    join(dir, packageName(version)),
+  );
+  packages.set(version, built);
+  return built;
 }
 
 function readVersion(manifest: string): string {

@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs';
 const PACKAGES = {
   '/usr/bin/dpkg-deb': 'dpkg',
   '/usr/bin/faketime': 'faketime',
+  '/usr/bin/lintian': 'lintian',
   '/usr/bin/prometheus': 'prometheus',
   '/usr/bin/prometheus-node-exporter': 'prometheus-node-exporter',
   '/usr/bin/promtool': 'prometheus',

@@ -3,8 +3,8 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { labelsOf, readExposition, soleValue } from '../support/exposition.ts';
 import type { ExecOptions, Release } from '../support/guest.ts';
-import { intervals, Machine, PACKAGE, SERVICE, TIMER, VERSION } from '../support/machine.ts';
-import { addUser, guestSshServer, type SshServer } from '../support/ssh.ts';
+import { intervals, Machine, packageName, SERVICE, TIMER, VERSION } from '../support/machine.ts';
+import { addUser, guestSshServer, type Session, type SshServer } from '../support/ssh.ts';
 
 const OLDER = '0.9.0';
 const LONG_NAME = 'a-name-as-long-as-linux-lets-be1';
@@ -18,7 +18,7 @@ describe('install.sh', { concurrency: true }, () => {
 
 /** What happens to one machine, from the first try to the purge. Each step starts where the one before ended. */
 function journey(release: Release, packages: readonly string[]): void {
-  describe(`on ${release}`, () => {
+  describe(`on ${release}`, { concurrency: 1 }, () => {
     let machine: Machine;
     let ssh: SshServer;
     before(async () => {
@@ -113,20 +113,35 @@ function journey(release: Release, packages: readonly string[]): void {
         new RegExp(`^ssh_session_info\\{(?=.*user="${user}").*${rest}`, 'm');
       const connection = /^ssh_connections\{kind="notty",user="pi"\} 1$/m;
 
-      const terminal = await ssh.terminal({ user: 'pi', from: '203.0.113.77', command: 'sleep 600' });
-      const command = await ssh.command({ user: 'pi', from: 'fd00::1:2:3:4:5:6', command: 'sleep 601' });
-      const other = await ssh.terminal({ user: LONG_NAME, from: 'fd00::1:2:3:4:5:6', command: 'sleep 602' });
-      const root = await ssh.terminal({ from: '203.0.113.77', command: 'sleep 603' });
       const withoutTerminal = release === 'trixie' ? line('pi', 'what="sleep 601"') : connection; // Debian 12's w does not show it.
-      const appeared = await Promise.all([
-        machine.shows(line('pi', 'what="sleep 600"')),
-        machine.shows(withoutTerminal),
-        machine.shows(line(LONG_NAME, 'what="sleep 602"')),
-        machine.shows(line('root', 'what="sleep 603"')),
-      ]);
+      const logins = [
+        {
+          open: () => ssh.terminal({ user: 'pi', from: '203.0.113.77', command: 'sleep 600' }),
+          shown: line('pi', 'what="sleep 600"'),
+        },
+        {
+          open: () => ssh.command({ user: 'pi', from: 'fd00::1:2:3:4:5:6', command: 'sleep 601' }),
+          shown: withoutTerminal,
+        },
+        {
+          open: () => ssh.terminal({ user: LONG_NAME, from: 'fd00::1:2:3:4:5:6', command: 'sleep 602' }),
+          shown: line(LONG_NAME, 'what="sleep 602"'),
+        },
+        {
+          open: () => ssh.terminal({ from: '203.0.113.77', command: 'sleep 603' }),
+          shown: line('root', 'what="sleep 603"'),
+        },
+      ];
+      const sessions: Session[] = [];
+      const appeared = await Promise.all(
+        logins.map(async ({ open, shown }) => {
+          sessions.push(await open());
+          return machine.shows(shown);
+        }),
+      );
       await compareWithUnconfined();
 
-      await Promise.all([terminal.close(), command.close(), other.close(), root.close()]);
+      await Promise.all(sessions.map((session) => session.close()));
       const gone = await Promise.all([machine.showsNo(/^ssh_session_info/m), machine.showsNo(connection)]);
       return [...appeared, ...gone];
     }
@@ -166,6 +181,7 @@ function journey(release: Release, packages: readonly string[]): void {
     });
 
     it('runs as often, and says as much, as is asked for', async (context) => {
+      await machine.checkOut({ version: OLDER, built: true });
       const env = { POLL_INTERVAL: '5', LOG_LEVEL: 'DEBUG' };
       assert.match(await machine.mustInstall('', { env }), /^Every 5 s /m);
       const { starts } = await machine.watch(22);
@@ -302,7 +318,7 @@ function journey(release: Release, packages: readonly string[]): void {
       );
       await machine.guest.run('mv /usr/bin/node.new /usr/bin/node');
 
-      await machine.guest.run(`echo damage >/srv/checkout/${PACKAGE}`);
+      await machine.guest.run(`echo damage >/srv/checkout/${packageName()}`);
       await refuses('', /is damaged; download it again, or delete it to have it built/);
       await machine.checkOut({ built: true });
       await machine.mustInstall();

@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import { readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { gunzipSync } from 'node:zlib';
+import { exporter, scratch } from '../support/exporter.ts';
+import { copyCheckout, packageName } from '../support/machine.ts';
+import { capture, succeed } from '../support/process.ts';
+import { lacking } from '../support/programs.ts';
+
+describe('the Debian package', { skip: lacking('/usr/bin/dpkg-deb', '/usr/bin/lintian') }, () => {
+  const { dir, remove } = copyCheckout();
+  const file = join(dir, packageName());
+  before(async () => {
+    for (const built of ['node_modules', 'dist']) symlinkSync(resolve(built), join(dir, built));
+    await build();
+  });
+  after(remove);
+
+  it('has what Debian expects, where it expects it', async () => {
+    const listing = await succeed(['dpkg-deb', '--contents', file]);
+    const files = listing
+      .trim()
+      .split('\n')
+      .map((line) => line.split(/\s+/))
+      .filter(([mode]) => !mode?.startsWith('d'));
+    assert.ok(files.every(([, owner]) => owner === 'root/root'));
+    const programs = files.filter(([mode]) => mode === '-rwxr-xr-x').map((fields) => fields[5]);
+    const lib = './usr/lib/ssh-sessions-exporter';
+    assert.deepEqual(programs, [`${lib}/bin/ssh-sessions-exporter.js`, `${lib}/run-from-cron`]);
+    assert.match(listing, /usr\/bin\/ssh-sessions-exporter -> \.\.\/lib\/ssh-sessions-exporter\/bin\//);
+    assert.doesNotMatch(listing, /\.code$/m, 'what one Node.js saved is of no use to another');
+    assert.equal(
+      await succeed(['dpkg-deb', '--info', file, 'conffiles']),
+      '/etc/cron.d/ssh-sessions-exporter\n/etc/default/ssh-sessions-exporter\n',
+    );
+    assert.equal(await succeed(['dpkg-deb', '--field', file, 'Depends']), 'nodejs (>= 18.20), procps\n');
+  });
+
+  it('gives lintian nothing to complain of', async () => {
+    assert.equal(await succeed(['lintian', '--allow-root', '--pedantic', file]), '');
+  });
+
+  it('is the same each time', async () => {
+    const once = readFileSync(file);
+    rmSync(file);
+    await build();
+    assert.ok(readFileSync(file).equals(once));
+  });
+
+  it('has a manual of every option and metric', async (context) => {
+    const directory = scratch(context);
+    await succeed(['dpkg-deb', '--extract', file, directory]);
+    const page = join(directory, 'usr/share/man/man1/ssh-sessions-exporter.1.gz');
+    const manual = gunzipSync(readFileSync(page)).toString().replaceAll('\\-', '-');
+    assert.doesNotMatch(manual, /@[A-Z]+@/);
+    const terms = (chapter: string) => {
+      const text = manual.slice(manual.indexOf(`.SH ${chapter}\n`) + 1);
+      return [...text.slice(0, text.indexOf('\n.SH')).matchAll(/^\.TP\n\.B ([^\n{]+)/gm)].map(
+        ([, term]) => term,
+      );
+    };
+    const options = exporter(['--help']).stdout.matchAll(/^ {2}(?:-\w, )?(--[\w-]+)/gm);
+    assert.deepEqual(
+      terms('OPTIONS').map((term) => /--[\w-]+/.exec(term ?? '')?.[0]),
+      [...options].map(([, option]) => option),
+    );
+    const saved = [
+      ' 12:00:00 up 1 day,  1 user,  load average: 0.00, 0.00, 0.00',
+      'USER     TTY      FROM             LOGIN@   IDLE   JCPU   PCPU  WHAT',
+      'pi       pts/0    192.0.2.17       11:19    5.00s  0.05s  0.01s bash',
+    ];
+    const { stdout } = exporter(['--input', '-', '--output', '-'], { input: `${saved.join('\n')}\n` });
+    const metrics = [...stdout.matchAll(/^# TYPE (\S+)/gm)].map(([, metric]) => metric);
+    // Saved output of w says nothing of connections.
+    assert.deepEqual(
+      terms('METRICS').filter((term) => term !== 'ssh_connections'),
+      metrics,
+    );
+  });
+
+  it('is not made where a part is missing, and the part is named', async () => {
+    rmSync(join(dir, 'systemd/ssh-sessions-exporter.timer'));
+    const { status, stderr } = await capture(['env', '-C', dir, 'node', 'packaging/build.js']);
+    assert.equal(status, 1);
+    assert.match(
+      stderr,
+      /^error: no package was made: systemd\/ssh-sessions-exporter\.timer is missing; [^\n]+\n$/,
+    );
+  });
+
+  function build(): Promise<string> {
+    return succeed(['env', '-C', dir, 'SOURCE_DATE_EPOCH=1700000000', 'node', 'packaging/build.js']);
+  }
+});
+
+describe('the npm package', () => {
+  it('installs a command that works', { timeout: 120_000 }, async (context) => {
+    const directory = scratch(context);
+    const [name = ''] = (await succeed(['npm', 'pack', '--silent', '--pack-destination', directory]))
+      .trim()
+      .split('\n')
+      .slice(-1);
+    const quiet = ['--silent', '--no-audit', '--no-fund'];
+    await succeed(['npm', 'install', ...quiet, '--global', '--prefix', directory, join(directory, name)]);
+    const help = await succeed([join(directory, 'bin/ssh-sessions-exporter'), '--help']);
+    assert.match(help, /^Usage: ssh-sessions-exporter/);
+  });
+});
