@@ -270,7 +270,7 @@ find_package() {
 		# apt's own user reads it, too.
 		install -m 644 "${beside[-1]}" "$work/"
 		package=$work/${beside[-1]##*/}
-		node_needed=$(dpkg-deb --field "$package" Depends | sed -n 's/.*nodejs (>= \([^)]*\)).*/\1/p') ||
+		node_needed=$(dpkg-deb --field "$package" Depends 2>/dev/null | sed -n 's/.*nodejs (>= \([^)]*\)).*/\1/p') ||
 			fail "${beside[-1]##*/} is damaged; download it again, or delete it to have it built"
 	elif [[ -n ${version:-} ]]; then
 		build_package "$here"

@@ -113,7 +113,7 @@ function journey(release: Release, packages: readonly string[]): void {
         new RegExp(`^ssh_session_info\\{(?=.*user="${user}").*${rest}`, 'm');
       const connection = /^ssh_connections\{kind="notty",user="pi"\} 1$/m;
 
-      const withoutTerminal = release === 'trixie' ? line('pi', 'what="sleep 601"') : connection; // Debian 12's w does not show it.
+      const withoutTerminal = release === 'trixie' ? line('pi', 'from="fd00:0:1:2:3:4:5:6"') : connection; // Debian 12's w does not show it.
       const logins = [
         {
           open: () => ssh.terminal({ user: 'pi', from: '203.0.113.77', command: 'sleep 600' }),
@@ -188,7 +188,7 @@ function journey(release: Release, packages: readonly string[]): void {
       context.diagnostic(`intervals: ${intervals(starts).join(' ')} s`);
       assert.ok(starts.length >= 3);
       for (const interval of intervals(starts)) assert.ok(Math.abs(interval - 5) < 1, `${interval} s`);
-      assert.match(await machine.journal(), /^info: 0 sessions written/m);
+      assert.match(await machine.journal(), /^info: \d+ sessions written/m);
 
       await machine.mustInstall('--poll-interval 7');
       const odd = intervals((await machine.watch(24)).starts);
