@@ -3,6 +3,10 @@
 # node_exporter's /metrics page. Safe to run again at any time.
 set -Eeuo pipefail
 shopt -s inherit_errexit nullglob extglob
+umask 022
+# The words of apt and dpkg are read here; LANGUAGE would win over LC_ALL.
+export LC_ALL=C.UTF-8
+unset LANGUAGE
 
 readonly NAME=ssh-sessions-exporter
 readonly DEFAULT_INTERVAL=15
@@ -52,10 +56,19 @@ Not remembered:
 EOF
 }
 
+readonly TOLD=99 # the status of a subshell that has said what is wrong
+
 fail() {
 	trap - ERR
 	printf 'error: %s\n' "$*" >&2
+	((BASH_SUBSHELL)) && exit $TOLD
 	exit 1
+}
+
+# Arguments: status, line, command.
+unforeseen() {
+	if (($1 == TOLD)); then exit 1; fi
+	fail "line $2 of install.sh failed: $3; please report it"
 }
 
 wrong_usage() {
@@ -302,7 +315,7 @@ build_package() {
 		quietly npm ci --ignore-scripts --omit=optional --no-audit --no-fund ||
 			fail "npm could not get what the build needs: $(reason); check the network, and run this again"
 		quietly npm run package || fail "the package could not be built: $(reason)"
-	) || exit
+	)
 	package=$(compgen -G "$work/source/${NAME}_*_all.deb")
 }
 
@@ -729,7 +742,7 @@ wait_for() {
 	done
 }
 
-trap 'fail "line $LINENO of install.sh failed: $BASH_COMMAND; please report it"' ERR
+trap 'unforeseen $? $LINENO "$BASH_COMMAND"' ERR
 read_command_line "$@"
 ((EUID == 0)) || fail "install.sh must run as root; use: sudo ./install.sh $*"
 readonly started=$EPOCHSECONDS
