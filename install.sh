@@ -713,6 +713,7 @@ uninstall() {
 		quietly dpkg --remove "$NAME" || fail "dpkg could not remove it: $(reason)"
 		say "Removed $NAME. Its settings are kept; ./install.sh uninstall --purge deletes them."
 	fi
+	rm -rf "/var/tmp/$NAME."* # of this run, and of those that were killed
 	say "node_exporter stays. What nothing else needs, 'apt-get autoremove' removes."
 }
 
