@@ -269,7 +269,9 @@ export class Guest {
       HOME: '/root',
       LANG: 'C.UTF-8',
       DEBIAN_FRONTEND: 'noninteractive',
-      ...(certificates === undefined ? {} : { NODE_EXTRA_CA_CERTS: extraCertificates }),
+      ...(certificates === undefined || this.#network === 'private'
+        ? {}
+        : { NODE_EXTRA_CA_CERTS: extraCertificates }),
     };
   }
 
