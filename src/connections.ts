@@ -16,7 +16,7 @@ export interface ConnectionList {
 
 /**
  * The connections that sshd of this host serves now, after the titles that it gives its processes
- * (session_proctitle in OpenSSH's session.c, setproctitle in sshd.c and sshd-session.c).
+ * (do_authenticated and session_proctitle in OpenSSH's session.c).
  *
  * Anyone can give a process the name and the title of sshd. What nobody can choose is its place: the process
  * that serves a user is a child of sshd's own, which belongs to root; one that belongs to root is believed.
@@ -25,13 +25,19 @@ export interface ConnectionList {
  */
 export function readConnections(proc = '/proc'): ConnectionList {
   const processes = readSshdProcesses(proc);
-  const connections: Connection[] = [];
+  const serving = new Map<string, { parent: string; connection: Connection }>();
   const unreadable: string[] = [];
-  for (const { parent, isRoots, isOfContainer, title } of processes.values()) {
-    if (isOfContainer || !(isRoots || processes.get(parent)?.isRoots)) continue;
-    const meaning = readTitle(title, isRoots);
+  for (const [pid, { parent, isRoots }] of processes) {
+    if (!isRoots && !processes.get(parent)?.isRoots) continue;
+    const title = readTitle(`${proc}/${pid}/cmdline`);
+    const meaning = understand(title);
     if (meaning === 'unknown') unreadable.push(cleanText(title));
-    else if (meaning !== 'none') connections.push(meaning);
+    else if (meaning !== 'none') serving.set(pid, { parent, connection: meaning });
+  }
+  const connections: Connection[] = [];
+  for (const { parent, connection } of serving.values()) {
+    // What a connection of root starts has its title until the shell runs, and that waits for ~/.ssh/rc.
+    if (!serving.has(parent)) connections.push(connection);
   }
   return { connections, unreadable };
 }
@@ -43,15 +49,10 @@ const SSHD = /^sshd(?:-session)?\n/;
 interface SshdProcess {
   /** The process id of its parent. */
   readonly parent: string;
-  /** Whether it is root's in every respect: a setuid program keeps the real uid of the user who runs it. */
   readonly isRoots: boolean;
-  /** Whether it lives in a process namespace below this one, so that it is not of this host. */
-  readonly isOfContainer: boolean;
-  /** As bytes, one to a character. */
-  readonly title: string;
 }
 
-/** @returns the processes by process id */
+/** @returns those of this host, by process id */
 function readSshdProcesses(proc: string): Map<string, SshdProcess> {
   const processes = new Map<string, SshdProcess>();
   for (const pid of readdirSync(proc)) {
@@ -59,8 +60,7 @@ function readSshdProcesses(proc: string): Map<string, SshdProcess> {
     try {
       if (!SSHD.test(readName(`${proc}/${pid}/comm`))) continue;
       const status = readFileSync(`${proc}/${pid}/status`, 'latin1');
-      const title = readFileSync(`${proc}/${pid}/cmdline`, 'latin1');
-      processes.set(pid, toProcess(status, title));
+      if (!OF_CONTAINER.test(status)) processes.set(pid, toProcess(status));
     } catch {
       // The process has ended since the directory was read.
     }
@@ -81,15 +81,28 @@ function readName(path: string): string {
   }
 }
 
+/** Its process ids, in the namespace of /proc and in those below: a container's process has more than one. */
+const OF_CONTAINER = /^NSpid:\t\d+\t/m;
+
+/**
+ * Real, effective, saved and file system ids. A setuid program of root has the real user id of whoever runs it,
+ * and where it gives that up still the group.
+ */
+const OF_ROOT = /^Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0$/m;
+
 /** @param status see proc_pid_status(5) */
-function toProcess(status: string, cmdline: string): SshdProcess {
-  return {
-    parent: /^PPid:\t(\d+)$/m.exec(status)?.[1] ?? '',
-    isRoots: /^Uid:\t0\t0\t0\t0$/m.test(status),
-    isOfContainer: /^NSpid:\t\d+\t/m.test(status),
+function toProcess(status: string): SshdProcess {
+  return { parent: /^PPid:\t(\d+)$/m.exec(status)?.[1] ?? '', isRoots: OF_ROOT.test(status) };
+}
+
+/** @returns bytes, one to a character; nothing for a process that has ended */
+function readTitle(path: string): string {
+  try {
     // setproctitle fills what the arguments took with zero bytes.
-    title: cmdline.replace(/\0.*$/s, '').replace(ESCAPE, decodeEscape),
-  };
+    return readFileSync(path, 'latin1').replace(/\0.*$/s, '').replace(ESCAPE, decodeEscape);
+  } catch {
+    return '';
+  }
 }
 
 /** setproctitle writes what is not ASCII as octal, control characters by a letter, and a backslash twice: vis(3). */
@@ -101,25 +114,29 @@ function decodeEscape(_: string, escaped: string): string {
   return escaped.length === 3 ? String.fromCharCode(Number.parseInt(escaped, 8) & 0xff) : '\x7f';
 }
 
-/** What sshd calls a process that is no connection: its listener, and its own share in a connection. */
-const OF_LISTENER = /\[listener\] \d+ of \d+-\d+ startups$/;
-const OF_ROOT = /^\[accepted\]$| \[(?:priv|postauth|preauth|net|pam|accepted)\]$/;
-/** Before authentication a connection is served by an unprivileged user of sshd's own. */
-const OF_ANYONE = /^\[(?:net|preauth)\]$| \[(?:net|preauth)\]$/;
+/** The listener shows the command that started it, which is an absolute path: else it could not start itself. */
+const OF_LISTENER = /^\/|\[listener\] \d/;
+/**
+ * Before authentication, and root's share in a connection after that. The process that serves the user has the
+ * same title for a moment, when it has changed its user and not yet its title.
+ */
+const OF_MONITOR = /(?:^| )\[(?:accepted|rexeced|net|pam|priv)\]$/;
+
+/** Where sshd was started with next to no environment, there is no room for more of a title. */
+const CUT = / \[[a-z]*$|@(?:pts\/?)?$/;
 
 const TERMINALS = /^(?:pts\/\d+|tty\w+)(?:,(?:pts\/\d+|tty\w+))*$/;
 
 /**
- * Reads a title such as `sshd: pi@pts/0,pts/1`, `sshd-session: pi@notty` or `sshd: pi`.
+ * Understands a title such as `sshd: pi@pts/0,pts/1`, `sshd-session: pi@notty` or `sshd: pi`.
  *
- * @param ofRoot whether the process is root's
  * @returns 'none' for a process that is no connection, 'unknown' for a title that sshd does not give
  */
-function readTitle(title: string, ofRoot: boolean): Connection | 'none' | 'unknown' {
+function understand(title: string): Connection | 'none' | 'unknown' {
   const name = /^sshd(?:-session)?: (.*)$/s.exec(title)?.[1];
   // A process that has no title yet still shows the command that started it.
-  if (name === undefined) return 'none';
-  if (OF_ANYONE.test(name) || (ofRoot && (OF_ROOT.test(name) || OF_LISTENER.test(name)))) return 'none';
+  if (name === undefined || OF_LISTENER.test(name) || OF_MONITOR.test(name)) return 'none';
+  if (name === '' || CUT.test(name)) return 'unknown';
 
   // The last @ divides, for the name of a user may hold one too.
   const [, user, place] = /^(.+)@([^@]*)$/s.exec(name) ?? [];
@@ -127,6 +144,5 @@ function readTitle(title: string, ofRoot: boolean): Connection | 'none' | 'unkno
   if (place === 'internal-sftp') return 'none';
   if (user !== undefined && place === 'notty') return { user: cleanText(user), kind: 'notty' };
   if (user !== undefined && TERMINALS.test(place ?? '')) return { user: cleanText(user), kind: 'terminal' };
-  if (name === '' || name.endsWith(']')) return 'unknown';
-  return { user: cleanText(name), kind: 'forward' };
+  return name.endsWith(']') ? 'unknown' : { user: cleanText(name), kind: 'forward' };
 }

@@ -10,6 +10,8 @@ interface FakeProcess {
   readonly parent?: number;
   /** The four user ids: real, effective, saved, of the file system. */
   readonly uids?: readonly [number, number, number, number];
+  /** Likewise; by default the same numbers. */
+  readonly gids?: readonly [number, number, number, number];
   readonly name?: string;
   readonly title: string | Buffer;
   /** Process ids in this and the inner namespaces. */
@@ -23,7 +25,7 @@ const LISTENER: FakeProcess = { pid: 10, title: 'sshd: /usr/sbin/sshd -D [listen
 /** A made-up /proc with a listener and a few processes; each is root's child of the listener unless it says more. */
 function proc(context: TestContext, ...processes: FakeProcess[]): string {
   const root = scratch(context);
-  for (const { pid, parent = 10, uids = ROOT, name = 'sshd', title, namespaces = [pid] } of [
+  for (const { pid, parent = 10, uids = ROOT, name = 'sshd', title, namespaces = [pid], gids = uids } of [
     LISTENER,
     ...processes,
   ]) {
@@ -36,7 +38,7 @@ function proc(context: TestContext, ...processes: FakeProcess[]): string {
       `Pid:\t${pid}`,
       `PPid:\t${parent}`,
       `Uid:\t${uids.join('\t')}`,
-      `Gid:\t${uids.join('\t')}`,
+      `Gid:\t${gids.join('\t')}`,
       `NSpid:\t${namespaces.join('\t')}`,
       '',
     ];
@@ -89,9 +91,19 @@ describe('a connection', () => {
     assert.deepEqual(connections, [{ user: 'pi', kind: 'forward' }]);
   });
 
-  it('of root has one process', (context) => {
-    const { connections } = readConnections(proc(context, { pid: 20, title: 'sshd: root@pts/0' }));
-    assert.deepEqual(connections, [{ user: 'root', kind: 'terminal' }]);
+  it('of root has one process, and a monitor like any other from OpenSSH 9.8 on', (context) => {
+    const root = { pid: 21, title: 'sshd-session: root@pts/0' };
+    const monitor = { pid: 20, title: 'sshd-session: root [priv]' };
+    for (const tree of [[root], [monitor, { ...root, parent: 20 }]]) {
+      const { connections } = readConnections(proc(context, ...tree));
+      assert.deepEqual(connections, [{ user: 'root', kind: 'terminal' }]);
+    }
+  });
+
+  it('of root is counted once while sshd prepares the shell', (context) => {
+    const root = { pid: 20, title: 'sshd: root@notty' };
+    const { connections } = readConnections(proc(context, root, { ...root, pid: 21, parent: 20 }));
+    assert.deepEqual(connections, [{ user: 'root', kind: 'notty' }]);
   });
 
   it('may have no listener: sshd -i, or one that was restarted', (context) => {
@@ -123,19 +135,29 @@ describe('a connection', () => {
 describe('no connection', () => {
   const others: [string, FakeProcess][] = [
     ['a monitor', { pid: 20, title: 'sshd: pi [priv]' }],
-    ['a monitor of OpenSSH 9.8', { pid: 20, title: 'sshd-session: pi [postauth]', name: 'sshd-session' }],
+    ['a monitor of OpenSSH 9.8', { pid: 20, title: 'sshd-session: pi [priv]', name: 'sshd-session' }],
     ['a key exchange', { pid: 20, title: 'sshd: [accepted]' }],
     ['a key exchange without privileges', { pid: 20, uids: [105, 105, 105, 105], title: 'sshd: [net]' }],
     ['a login that waits for its password', { pid: 20, uids: [105, 105, 105, 105], title: 'sshd: pi [net]' }],
-    ['a login in sandbox', { pid: 20, uids: [105, 105, 105, 105], title: 'sshd: pi [preauth]' }],
     ['a login of nobody known', { pid: 20, title: 'sshd: unknown [priv]' }],
     ['a conversation with PAM', { pid: 20, title: 'sshd: pi [pam]' }],
+    [
+      'a key exchange that just became unprivileged',
+      { pid: 20, uids: [105, 105, 105, 105], title: 'sshd: [accepted]' },
+    ],
+    ['sshd that has just run itself again', { pid: 20, title: 'sshd: [rexeced]' }],
+    ['a user that has just logged in', { pid: 20, uids: PI, title: 'sshd: pi [priv]' }],
+    ['a listener with next to no environment', { pid: 20, parent: 1, title: 'sshd: /usr/sbin/s' }],
     ['sshd before it has a title', { pid: 20, title: '/usr/sbin/sshd\0-D\0-R' }],
     ['the title of a child of a user', { pid: 21, parent: 5, uids: PI, title: 'sshd: root@pts/9' }],
     ['the title of an orphan', { pid: 21, parent: 1, uids: PI, title: 'sshd: root@pts/9' }],
     [
       'the title of a setuid program',
       { pid: 21, parent: 5, uids: [1000, 0, 0, 0], title: 'sshd: root@pts/9' },
+    ],
+    [
+      'the title of a setuid program that has given up the user who runs it',
+      { pid: 21, parent: 5, gids: PI, title: 'sshd: root@pts/9' },
     ],
     ['the title of another program', { pid: 21, name: 'sleep', title: 'sshd: root@pts/9' }],
     ['sshd of a container', { pid: 21, title: 'sshd: root@pts/9', namespaces: [21, 7] }],
@@ -145,6 +167,14 @@ describe('no connection', () => {
       assert.deepEqual(readConnections(proc(context, process)), { connections: [], unreadable: [] });
     });
   }
+
+  it('is what root runs as another user over SSH, whatever that calls itself', (context) => {
+    const root = { pid: 20, title: 'sshd: root@notty' };
+    const child = { pid: 21, parent: 20, uids: PI, title: 'sshd: pi@pts/9' };
+    assert.deepEqual(readConnections(proc(context, root, child)).connections, [
+      { user: 'root', kind: 'notty' },
+    ]);
+  });
 
   it('is the child of a process that only calls itself sshd', (context) => {
     const forger = {
@@ -157,10 +187,19 @@ describe('no connection', () => {
     assert.deepEqual(readConnections(proc(context, forger, child)).connections, []);
   });
 
-  it('is a title that sshd does not give: it is reported', (context) => {
-    const found = readConnections(proc(context, ...connection('sshd: pi [\u001bnew]')));
-    assert.deepEqual(found, { connections: [], unreadable: ['sshd: pi [\uFFFDnew]'] });
-  });
+  const unreadable = [
+    ['sshd: pi [\u001bnew]', 'sshd: pi [\uFFFDnew]'],
+    ['sshd: johnsmith [pri', 'sshd: johnsmith [pri'],
+    ['sshd: johnsmith@', 'sshd: johnsmith@'],
+    ['sshd: johnsmith@pts/', 'sshd: johnsmith@pts/'],
+    ['sshd: ', 'sshd: '],
+  ] as const;
+  for (const [title, text] of unreadable) {
+    it(`is "${title}", which sshd does not write in full: it is reported`, (context) => {
+      const found = readConnections(proc(context, ...connection(title)));
+      assert.deepEqual(found, { connections: [], unreadable: [text] });
+    });
+  }
 
   it('is a process that ends while it is read', (context) => {
     const root = proc(context, { pid: 20, title: 'sshd: root@pts/0' });
