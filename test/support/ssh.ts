@@ -16,6 +16,8 @@ export interface SessionOptions {
   readonly user?: string;
   /** Client's address: a loopback address (default 127.0.0.1), or in a guest one of `remoteAddresses`. */
   readonly from?: string;
+  /** Where the server listens too, if not on its usual port. */
+  readonly port?: number;
   /** Shell command that the session runs; a login shell, or `cat` where there is no terminal, by default. */
   readonly command?: string;
 }
@@ -158,9 +160,9 @@ export class SshServer {
     return session;
   }
 
-  #options({ user = this.#owner, from = '127.0.0.1' }: SessionOptions): string[] {
+  #options({ user = this.#owner, from = '127.0.0.1', port = this.#port }: SessionOptions): string[] {
     const settings = {
-      Port: this.#port,
+      Port: port,
       User: `"${user}"`,
       BindAddress: from,
       IdentityFile: join(this.#dir, 'key'),
