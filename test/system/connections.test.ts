@@ -50,12 +50,15 @@ for (const release of releases) {
       assert.equal(rows?.length, { bookworm: 6, trixie: 10 }[release]);
     });
 
-    it('are the same to the service in its sandbox', async () => {
+    it('are the same to the service in its sandbox, and to a user without rights', async () => {
       for (const user of ['root', 'pi']) await openEveryKind(user);
       await guest.run('systemctl start ssh-sessions-exporter');
-      assert.deepEqual(await connectionsInFile(), await connections());
-      const service = await guest.run('systemctl show -P CapabilityBoundingSet ssh-sessions-exporter');
-      assert.equal(service, '\n');
+      const found = await connections();
+      assert.equal(Object.keys(found).length, 2);
+      assert.deepEqual(await connectionsInFile(), found);
+      assert.deepEqual(readCounts((await run('runuser -u nobody --')).stdout), found);
+      const allowed = await guest.run('systemctl show -P CapabilityBoundingSet ssh-sessions-exporter');
+      assert.equal(allowed, '\n');
     });
 
     it('come and go within 17 seconds, by the timer', async () => {
