@@ -1,6 +1,14 @@
 // Saves the code that V8 makes of the bundle, so that runs need not compile it: for the Node that runs this, and
 // until the bundle is built anew. V8 compiles what is used, so a run is made here, with a stand-in for w.
-const { mkdtempSync, renameSync, rmSync, writeFileSync } = require('node:fs');
+const {
+  closeSync,
+  fsyncSync,
+  mkdtempSync,
+  openSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} = require('node:fs');
 const { tmpdir } = require('node:os');
 const { delimiter, join } = require('node:path');
 const { CODE, load } = require('./ssh-sessions-exporter.js');
@@ -22,8 +30,11 @@ try {
   process.env.PATH = `${directory}${delimiter}${process.env.PATH}`;
   process.argv.splice(2, Infinity, '--log-level', 'error', '--output', join(directory, 'x.prom'));
   program();
-  const code = Buffer.concat([Buffer.from(build, 'latin1'), script.createCachedData()]);
-  writeFileSync(`${CODE}.new`, code, { mode: 0o644 });
+  const code = script.createCachedData();
+  const file = openSync(`${CODE}.new`, 'w', 0o644);
+  writeFileSync(file, Buffer.concat([Buffer.from(build, 'latin1'), code, code]));
+  fsyncSync(file);
+  closeSync(file);
   renameSync(`${CODE}.new`, CODE);
   // Where that run fails, less has been compiled, and that is all.
   process.exitCode = 0;
