@@ -52,8 +52,9 @@ function write(target: string, text: string): void {
     // A lost file comes back with the next run, and a sync every 15 s wears out an SD card.
     fsync: false,
     // write-file-atomic does not notice a short write. Writing here claims the space, and does: on a full
-    // disk this fails, before the old file is replaced.
-    tmpfileCreated: (temporary) => writeFileSync(temporary, data),
+    // disk this fails, before the old file is replaced. Not by 'w', which truncates: ext4 then writes a file to
+    // the disk as soon as it is closed, and the same blocks would go there twice.
+    tmpfileCreated: (temporary) => writeFileSync(temporary, data, { flag: 'r+' }),
   });
 }
 
