@@ -21,11 +21,15 @@ const { outputFiles, metafile } = await build({
   legalComments: 'none',
   define: { 'process.env.SSH_SESSIONS_EXPORTER_VERSION': JSON.stringify(version) },
   // write-file-atomic asks worker_threads which thread it is in, and has signal-exit remove its temporary file
-  // on a signal. This program has one thread, and it writes synchronously, so that no handler can run before
-  // the file is there. Loading the two costs every run 2 ms of CPU time.
+  // on a signal; it needs util for what is not used here, its asynchronous form. This program has one thread,
+  // and it writes synchronously, so that no handler can run before the file is there. Loading the three, and the
+  // module that commander takes process from, costs every run 2 to 10 ms of CPU time: a module that is loaded by
+  // name loads all that its exports refer to.
   alias: {
     worker_threads: './scripts/stub-worker-threads.js',
     'signal-exit': './scripts/stub-signal-exit.js',
+    util: './scripts/stub-util.js',
+    'node:process': './scripts/global-process.cjs',
   },
 });
 
