@@ -1,14 +1,6 @@
 // Saves the code that V8 makes of the bundle, so that runs need not compile it: for the Node that runs this, and
 // until the bundle is built anew. V8 compiles what is used, so a run is made here, with a stand-in for w.
-const {
-  closeSync,
-  fsyncSync,
-  mkdtempSync,
-  openSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} = require('node:fs');
+const { closeSync, fsyncSync, mkdtempSync, openSync, renameSync, rmSync, writeFileSync } = require('node:fs');
 const { tmpdir } = require('node:os');
 const { delimiter, join } = require('node:path');
 const { CODE, load } = require('./ssh-sessions-exporter.js');

@@ -8,17 +8,14 @@ const BUNDLE = join(__dirname, '../dist/ssh-sessions-exporter.cjs');
 const CODE = join(__dirname, '../dist/ssh-sessions-exporter.code');
 
 /**
- * The bundle as a script whose value is the program. Compiling it anew is a tenth of a run, so saved code is
+ * The bundle is a script whose value is the program. Compiling it anew is a tenth of a run, so saved code is
  * used where it fits. V8 itself refuses the code of another version of Node, but crashes over damaged code.
  */
 function load() {
   // The bundle is plain ASCII.
   const source = readFileSync(BUNDLE, 'latin1');
   const build = source.slice(0, source.indexOf('\n') + 1);
-  const script = new Script(`(function (require, __filename) {${source}})`, {
-    filename: BUNDLE,
-    cachedData: savedCode(build),
-  });
+  const script = new Script(source, { filename: BUNDLE, cachedData: savedCode(build) });
   return { build, script, program: () => script.runInThisContext()(require, BUNDLE) };
 }
 
@@ -28,7 +25,8 @@ function savedCode(build) {
     const middle = (build.length + saved.length) / 2;
     const code = saved.subarray(build.length, middle);
     // Comparing two copies is the one check that costs nothing: a digest takes longer than compiling.
-    const isWhole = saved.toString('latin1', 0, build.length) === build && code.equals(saved.subarray(middle));
+    const isWhole =
+      saved.toString('latin1', 0, build.length) === build && code.equals(saved.subarray(middle));
     return isWhole ? code : undefined;
   } catch {
     return undefined;

@@ -17,6 +17,9 @@ const { outputFiles, metafile } = await build({
   platform: 'node',
   target: 'node18.20',
   format: 'cjs',
+  // As the loader runs it. Wrapped there, it would be copied twice in memory, and bring on a garbage collection.
+  banner: { js: '(function (require, __filename) {' },
+  footer: { js: '})' },
   minify: true,
   legalComments: 'none',
   define: { 'process.env.SSH_SESSIONS_EXPORTER_VERSION': JSON.stringify(version) },
