@@ -1,0 +1,41 @@
+/**
+ * Runs the bench inside Debian 12 and 13, with their own Node.js and real SSH sessions. Arguments go to the bench;
+ * figures come to build/bench-<release>.json. Needs what test/support/guest.ts needs.
+ */
+import { copyFileSync } from 'node:fs';
+import { bootGuest, type Release } from '../test/support/guest.ts';
+import { guestSshServer } from '../test/support/ssh.ts';
+
+const PACKAGES = ['nodejs', 'python3-prometheus-client', 'strace'];
+const PROGRAM = '/opt/ssh-sessions-exporter';
+const SESSIONS = 3;
+
+/** @returns whether all went well */
+async function benchIn(release: Release, args: readonly string[]): Promise<boolean> {
+  const guest = await bootGuest(release, { packages: PACKAGES });
+  try {
+    for (const part of ['bench', 'bin', 'build', 'dist', 'package.json'])
+      guest.copyIn(part, `${PROGRAM}/${part}`);
+    const server = await guestSshServer(guest);
+    for (let i = 0; i < SESSIONS; i++) await server.terminal({ from: '203.0.113.77' });
+    const command = `cd ${PROGRAM} && node bin/compile.js && node build/bench/bench.js "$@"`;
+    const quoted = args.map((arg) => `'${arg.replaceAll("'", "'\\''")}'`).join(' ');
+    const result = await guest.exec(`unset NODE_EXTRA_CA_CERTS; set -- ${quoted}; ${command}`, {
+      timeoutMs: 1_800_000,
+    });
+    process.stdout.write(result.stdout);
+    process.stderr.write(result.stderr);
+    if (result.status === 0 || result.stdout.includes('MISSED')) {
+      copyFileSync(guest.path(`${PROGRAM}/build/bench.json`), `build/bench-${release}.json`);
+    }
+    await server.close();
+    return result.status === 0;
+  } finally {
+    await guest.stop();
+  }
+}
+
+for (const release of ['bookworm', 'trixie'] as const) {
+  if (!(await benchIn(release, process.argv.slice(2)))) process.exitCode = 1;
+}
+process.exit();
