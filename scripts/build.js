@@ -17,8 +17,11 @@ const { outputFiles, metafile } = await build({
   platform: 'node',
   target: 'node18.20',
   format: 'cjs',
-  // As the loader runs it. Wrapped there, it would be copied twice in memory, and bring on a garbage collection.
-  banner: { js: '(function (require, __filename) {' },
+  // A script whose value is the program, for the loader: wrapped there, it would be copied twice in memory, and
+  // bring on a garbage collection. As a module, `node dist/ssh-sessions-exporter.cjs`, it runs the program.
+  banner: {
+    js: "(p => typeof module === 'object' ? p(require, __filename) : p)(function (require, __filename) {",
+  },
   footer: { js: '})' },
   minify: true,
   legalComments: 'none',

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { exporter, ROOT, scratch, standInW } from './support/exporter.ts';
@@ -71,6 +72,17 @@ describe('the command', () => {
     const duration = soleValue(exposed, 'ssh_sessions_exporter_duration_seconds');
     assert.ok(duration > 0 && duration < 60);
     assert.deepEqual(labelsOf(exposed, 'ssh_sessions_exporter_build_info'), [{ version }]);
+  });
+
+  it('is one file that needs nothing beside it', (context) => {
+    const alone = join(scratch(context), 'alone.cjs');
+    copyFileSync(join(ROOT, 'dist/ssh-sessions-exporter.cjs'), alone);
+    const stdout = execFileSync(process.execPath, [alone, '--input', '-', '--output', '-'], {
+      encoding: 'utf8',
+      input: SAVED,
+      stdio: 'pipe',
+    });
+    assert.equal(soleValue(readExposition(stdout), 'ssh_sessions_total'), 1);
   });
 
   it('asks w for widths that cut nothing, in a language that it can read', (context) => {
