@@ -120,7 +120,7 @@ const OF_LISTENER = /^\/|\[listener\] \d/;
  * Before authentication, and root's share in a connection after that. The process that serves the user has the
  * same title for a moment, when it has changed its user and not yet its title.
  */
-const OF_MONITOR = /(?:^| )\[(?:accepted|rexeced|net|pam|priv)\]$/;
+const OF_MONITOR = /(?:^| )\[(?:accepted|rexeced|net|preauth|pam|priv|postauth)\]$/;
 
 /** Where sshd was started with next to no environment, there is no room for more of a title. */
 const CUT = / \[[a-z]*$|@(?:pts\/?)?$/;

@@ -135,6 +135,8 @@ describe('a connection', () => {
 describe('no connection', () => {
   const others: [string, FakeProcess][] = [
     ['a monitor', { pid: 20, title: 'sshd: pi [priv]' }],
+    ['a monitor after the login', { pid: 20, title: 'sshd-session: pi [postauth]', name: 'sshd-session' }],
+    ['a login in its sandbox', { pid: 20, uids: [105, 105, 105, 105], title: 'sshd: pi [preauth]' }],
     ['a monitor of OpenSSH 9.8', { pid: 20, title: 'sshd-session: pi [priv]', name: 'sshd-session' }],
     ['a key exchange', { pid: 20, title: 'sshd: [accepted]' }],
     ['a key exchange without privileges', { pid: 20, uids: [105, 105, 105, 105], title: 'sshd: [net]' }],
