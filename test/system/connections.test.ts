@@ -147,6 +147,7 @@ for (const release of releases) {
       await until('three wait', async () => (await countTitles(/: (?:root|pi|unknown) \[priv\]$/)) === 3);
       await until('one says nothing', async () => (await countTitles(/: \[accepted\]$/)) === 1);
       assert.deepEqual(await connections(), {});
+      assert.equal(await guest.run('w -h'), '');
     });
 
     it('are not what a user calls sshd', async () => {
