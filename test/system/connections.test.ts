@@ -152,25 +152,26 @@ for (const release of releases) {
 
     it('are not what a user calls sshd', async () => {
       await guest.run(`
-        install -d -o pi /tmp/forged
-        for program in sleep bash; do install -D -o pi /usr/bin/$program /tmp/forged/$program/sshd; done
-        mkdir /tmp/forged/su && ln -s /usr/bin/su /tmp/forged/su/sshd
-        install -D -m 4755 /usr/bin/node /tmp/forged/setuid/sshd`);
-      const forged = "exec -a 'sshd: root@pts/9' /tmp/forged";
+        install -d -o pi /opt/forged
+        for program in sleep bash; do install -D -o pi /usr/bin/$program /opt/forged/$program/sshd; done
+        mkdir /opt/forged/su && ln -s /usr/bin/su /opt/forged/su/sshd
+        install -D -m 4755 /usr/bin/perl /opt/forged/perl/sshd`);
+      const forged = "exec -a 'sshd: root@pts/9' /opt/forged";
       await background(`${forged}/sleep/sshd 600`, 'pi');
       // A monitor and its child, below a listener.
-      const monitor = `(exec -a 'sshd: root [priv]' /tmp/forged/bash/sshd -c "(${forged}/sleep/sshd 600); :"); :`;
+      const monitor = `(exec -a 'sshd: root [priv]' /opt/forged/bash/sshd -c "(${forged}/sleep/sshd 600); :"); :`;
       const listener = 'sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups';
-      await background(`exec -a '${listener}' /tmp/forged/bash/sshd -c ${quote(monitor)}`, 'pi');
+      await background(`exec -a '${listener}' /opt/forged/bash/sshd -c ${quote(monitor)}`, 'pi');
       // Programs that run as root whoever starts them: one waits for a password, one gives up who started it.
       await background(`sleep 600 | ${forged}/su/sshd`, 'pi');
-      const giveUp = 'process.setuid(0); setTimeout(() => {}, 600_000)';
-      await background(`${forged}/setuid/sshd -e '${giveUp}'`, 'pi');
+      await background(`${forged}/perl/sshd -e '$< = 0; sleep 600'`, 'pi');
       await background(
         `exec unshare --user --map-root-user bash -c ${quote(`${forged}/sleep/sshd 600`)}`,
         'pi',
       );
       await until('five titles are forged', async () => (await countTitles(/^sshd: root@pts\/9/)) === 5);
+      const becameRoot = "ps -C sshd -o ruser=,args= | grep '^root .*root@pts/9'";
+      await until('one has become root', async () => (await guest.exec(becameRoot)).status === 0);
       await ssh.command({ user: 'pi' });
       assert.deepEqual(await connections(), { pi: { notty: 1 } });
     });
