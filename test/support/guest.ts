@@ -175,6 +175,8 @@ export class Guest {
     this.#remove = cleanUp(() => {
       remove(this.#dir);
       removeControlGroup(this.#controlGroup);
+      // On a machine with both hierarchies systemd-nspawn makes the same one in the first.
+      removeControlGroup(this.#controlGroup.replace('/unified/', '/systemd/'));
     });
     for (const name of ['upper', 'work', 'root']) mkdirSync(join(this.#dir, name), { mode: 0o755 });
   }
