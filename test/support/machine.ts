@@ -96,11 +96,12 @@ export class Machine {
    * was written, in seconds of the wall clock. The first of each, from before, is left out.
    */
   async watch(seconds: number): Promise<{ starts: readonly number[]; writes: readonly number[] }> {
-    const look = `systemctl show --property=InactiveExitTimestampMonotonic --value ${SERVICE}; stat -c %.Y ${this.file}`;
-    const script = `for second in $(seq ${seconds}); do echo $(${look}); sleep 1; done`;
+    const started = `systemctl show --property=InactiveExitTimestampMonotonic --value ${SERVICE} 2>/dev/null || true`;
+    const look = `echo "$(${started});$(stat -c %.Y ${this.file})"`;
+    const script = `for second in $(seq ${seconds}); do ${look}; sleep 1; done`;
     const lines = (await this.guest.run(script, { timeoutMs: (seconds * 2 + 60) * 1000 })).trim().split('\n');
     const column = (index: number, unit: number) => {
-      const values = new Set(lines.map((line) => Number(line.split(' ')[index]) / unit));
+      const values = new Set(lines.map((line) => Number(line.split(';')[index]) / unit));
       return [...values].slice(1);
     };
     return { starts: column(0, 1e6), writes: column(1, 1) };

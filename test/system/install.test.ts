@@ -345,18 +345,22 @@ function journey(release: Release, packages: readonly string[]): void {
     });
 
     it('has cron run it where systemd does not', async (context) => {
+      await setNodeExporter('--collector.textfile.directory=/srv/metrics');
+      machine.file = '/srv/metrics/ssh_sessions.prom';
       // What tells programs that systemd is the init of this machine. The rest of it goes on as before.
       await machine.guest.run('mv /run/systemd/system /run/systemd/system.away');
       await refuses('--poll-interval 5', /POLL_INTERVAL is '5', and without systemd cron runs every 15 s/);
       assert.match(await machine.mustInstall('--no-ufw'), /^Every 15 s \(cron\) it writes/m);
-      const { writes } = await machine.watch(80);
+      await sleep((60 - new Date().getSeconds()) * 1000); // cron starts its jobs on the minute.
+      const { writes } = await machine.watch(64);
+      assert.equal(await machine.guest.run(`stat -c %U ${machine.file}`), 'prometheus\n');
       context.diagnostic(`intervals: ${intervals(writes).join(' ')} s`);
       assert.ok(writes.length >= 4, `${writes.length} runs`);
       for (const interval of intervals(writes)) assert.ok(Math.abs(interval - 15) < 2, `${interval} s`);
 
       await machine.mustInstall('uninstall --purge');
       assert.doesNotMatch(await machine.metrics(), /^ssh_/m);
-      assert.equal(await machine.guest.run('find /etc /usr /var -name "*ssh[-_]sessions*"'), '');
+      assert.equal(await machine.guest.run('find /etc /srv/metrics /usr /var -name "*ssh[-_]sessions*"'), '');
       await machine.guest.run('mv /run/systemd/system.away /run/systemd/system');
     });
 
