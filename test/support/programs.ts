@@ -9,8 +9,11 @@ const PACKAGES = {
   '/usr/bin/prometheus': 'prometheus',
   '/usr/bin/prometheus-node-exporter': 'prometheus-node-exporter',
   '/usr/bin/promtool': 'prometheus',
+  '/usr/bin/slirp4netns': 'slirp4netns',
+  '/usr/bin/systemd-nspawn': 'systemd-container',
   '/usr/bin/time': 'time',
   '/usr/bin/w': 'procps',
+  '/usr/sbin/debootstrap': 'debootstrap',
   '/usr/sbin/mkfs.btrfs': 'btrfs-progs',
   '/usr/sbin/mkfs.ext4': 'e2fsprogs',
   '/usr/sbin/sshd': 'openssh-server',
@@ -30,6 +33,11 @@ export function lacking(...programs: readonly (keyof typeof PACKAGES)[]): string
 /** The same for what only root may do: to mount, to act as another account. */
 export function lackingRoot(): string | false {
   return process.getuid?.() === 0 ? false : skip('needs root; run the tests with sudo');
+}
+
+/** The same for booting a guest (guest.ts). */
+export function lackingGuests(): string | false {
+  return lackingRoot() || lacking('/usr/sbin/debootstrap', '/usr/bin/slirp4netns', '/usr/bin/systemd-nspawn');
 }
 
 function skip(reason: string): string {

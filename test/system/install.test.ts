@@ -4,13 +4,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { labelsOf, readExposition, soleValue } from '../support/exposition.ts';
 import type { ExecOptions, Release } from '../support/guest.ts';
 import { intervals, Machine, packageName, SERVICE, TIMER, VERSION } from '../support/machine.ts';
+import { lackingGuests } from '../support/programs.ts';
 import { addUser, guestSshServer, type Session, type SshServer } from '../support/ssh.ts';
 
 const OLDER = '0.9.0';
 const LONG_NAME = 'a-name-as-long-as-linux-lets-be1';
 
 /** One Debian after the other would take twice as long: most of the time is waiting. */
-describe('install.sh', { concurrency: true }, () => {
+describe('install.sh', { concurrency: true, skip: lackingGuests() }, () => {
   // cron is there on one of them, and has to be installed on the other.
   journey('bookworm', ['cron']);
   journey('trixie', []);
