@@ -7,7 +7,6 @@ import {
   unlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { constants } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
 import { Failure } from './failure.ts';
@@ -153,8 +152,10 @@ function explain(path: string, error: unknown): string {
   }
 }
 
-/** Node has no name for EDQUOT, and calls it an unknown error with its number. */
+/** Node has no name for this error, and calls it by its number, which is that of Linux on all but MIPS. */
+const EDQUOT = 122;
+
 function codeOf(error: unknown): unknown {
   if (!(error instanceof Error && 'code' in error && 'errno' in error)) return undefined;
-  return error.errno === -constants.errno.EDQUOT ? 'EDQUOT' : error.code;
+  return error.errno === -EDQUOT ? 'EDQUOT' : error.code;
 }
