@@ -7,22 +7,24 @@ import { bootGuest, type Release } from '../test/support/guest.ts';
 import { guestSshServer } from '../test/support/ssh.ts';
 
 const PACKAGES = ['nodejs', 'python3-prometheus-client', 'strace'];
-const PROGRAM = '/opt/ssh-sessions-exporter';
+/** Where the package has the program. */
+const PROGRAM = '/usr/lib/ssh-sessions-exporter';
+const PREPARE = `cd ${PROGRAM}
+  ln -s ${PROGRAM}/bin/launch /usr/bin/ssh-sessions-exporter
+  node bin/compile.js && node bin/snapshot.js /var/lib/ssh-sessions-exporter`;
+const PARTS = ['bench', 'bin', 'build', 'dist', 'package.json'];
 const SESSIONS = 3;
 
 /** @returns whether all went well */
 async function benchIn(release: Release, args: readonly string[]): Promise<boolean> {
   const guest = await bootGuest(release, { packages: PACKAGES });
   try {
-    for (const part of ['bench', 'bin', 'build', 'dist', 'package.json'])
-      guest.copyIn(part, `${PROGRAM}/${part}`);
+    for (const part of PARTS) guest.copyIn(part, `${PROGRAM}/${part}`);
     const server = await guestSshServer(guest);
     for (let i = 0; i < SESSIONS; i++) await server.terminal({ from: '203.0.113.77' });
-    const command = `cd ${PROGRAM} && node bin/compile.js && node build/bench/bench.js "$@"`;
+    const command = `${PREPARE} && node build/bench/bench.js --exporter ssh-sessions-exporter "$@"`;
     const quoted = args.map((arg) => `'${arg.replaceAll("'", "'\\''")}'`).join(' ');
-    const result = await guest.exec(`unset NODE_EXTRA_CA_CERTS; set -- ${quoted}; ${command}`, {
-      timeoutMs: 1_800_000,
-    });
+    const result = await guest.exec(`set -- ${quoted}\n${command}`, { timeoutMs: 1_800_000 });
     process.stdout.write(result.stdout);
     process.stderr.write(result.stderr);
     if (result.status === 0 || result.stdout.includes('MISSED')) {
