@@ -53,7 +53,7 @@ function installProgram() {
   const command = `${lib}/bin/${name}.js`;
   write(command, readFileSync(`bin/${name}.js`, 'utf8').replace(/^#!.*/, '#!/usr/bin/node'));
   mkdirSync(join(root, 'usr/bin'), { recursive: true });
-  symlinkSync(`../lib/${name}/bin/${name}.js`, join(root, `usr/bin/${name}`));
+  symlinkSync(`../lib/${name}/bin/launch`, join(root, `usr/bin/${name}`));
 }
 
 function installSettings() {

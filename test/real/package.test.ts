@@ -27,7 +27,11 @@ describe('the Debian package', { skip: lacking('/usr/bin/dpkg-deb', '/usr/bin/li
     assert.ok(files.every(([, owner]) => owner === 'root/root'));
     const programs = files.filter(([mode]) => mode === '-rwxr-xr-x').map((fields) => fields[5]);
     const lib = './usr/lib/ssh-sessions-exporter';
-    assert.deepEqual(programs, [`${lib}/bin/ssh-sessions-exporter.js`, `${lib}/run-from-cron`]);
+    assert.deepEqual(programs, [
+      `${lib}/bin/launch`,
+      `${lib}/bin/ssh-sessions-exporter.js`,
+      `${lib}/run-from-cron`,
+    ]);
     assert.match(listing, /usr\/bin\/ssh-sessions-exporter -> \.\.\/lib\/ssh-sessions-exporter\/bin\//);
     assert.doesNotMatch(listing, /\.code$/m, 'what one Node.js saved is of no use to another');
     assert.equal(

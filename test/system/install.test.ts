@@ -217,10 +217,18 @@ function journey(release: Release, packages: readonly string[]): void {
       assert.equal(await machine.property(TIMER, 'DropInPaths'), '');
     });
 
-    it('saves compiled code anew when Node.js changes', async () => {
+    it('prepares itself anew when Node.js changes', async () => {
       const code = '/usr/lib/ssh-sessions-exporter/dist/ssh-sessions-exporter.code';
-      await machine.guest.run(`rm ${code} && dpkg-trigger --by-package=nodejs /usr/bin/node`);
-      await machine.guest.run(`dpkg --triggers-only --pending && test -s ${code}`);
+      // Debian 12's Node.js makes no snapshot, and needs none.
+      const made = release === 'trixie' ? `${code} /var/lib/ssh-sessions-exporter/snapshot` : code;
+      await machine.guest.run(`rm ${made} && dpkg-trigger --by-package=nodejs /usr/bin/node`);
+      await machine.guest.run(
+        `dpkg --triggers-only --pending && for file in ${made}; do test -s $file; done`,
+      );
+      assert.equal(
+        await machine.guest.run('ssh-sessions-exporter --log-level warning -o /tmp/x.prom 2>&1'),
+        '',
+      );
     });
 
     it('comes back after a reboot, without the sessions of before', async () => {
