@@ -37,9 +37,7 @@ export function runW(timeout: number, log: Log): Buffer {
   requireOpenProc();
   log('debug', describeW);
   const child = spawnSync('w', ARGUMENTS, spawnOptions(timeout));
-  // A w that ended by itself is not looked after: there is hardly ever anything to end, and the error that says so
-  // costs a run 1 % of its CPU time.
-  if (child.pid > 0 && (child.error || child.signal)) endGroup(child.pid);
+  if (child.pid > 0) endGroup(child.pid);
   if (child.error) throw new Failure(explain(child.error, timeout));
 
   const complaint = cleanText(child.stderr.toString('latin1', 0, MOST_QUOTED).trim());
