@@ -33,5 +33,10 @@ function savedCode(build) {
   }
 }
 
-if (require.main === module) load().program();
-else module.exports = { CODE, load };
+if (require.main === module) {
+  load().program();
+  // All has been written, synchronously. To end here spares Node.js taking its heap apart: 3 % of a run.
+  process.exit();
+} else {
+  module.exports = { CODE, load };
+}
