@@ -463,7 +463,10 @@ apply_settings() {
 remove_earlier_file() {
 	local file=$DEFAULT_DIR/ssh_sessions.prom
 	if [[ -f $BOOT_CLEANING ]]; then file=$(sed -n 's/^r! //p' "$BOOT_CLEANING"); fi
-	if [[ $file != "$dir/ssh_sessions.prom" ]]; then rm -f "$file"; fi
+	[[ $file != "$dir/ssh_sessions.prom" ]] || return 0
+	# A run that has begun, or does so before systemd reads the new settings, would write there once more.
+	if systemd_runs; then quietly systemctl stop "$NAME.timer" "$NAME.service" || true; fi
+	rm -f "$file"
 }
 
 # Root without capabilities can write only where root owns the directory.
