@@ -1,17 +1,9 @@
 /** Logins as an attacker would have them, printed as procps' w prints logins. */
 import fc from 'fast-check';
+import type { WRow } from './w.ts';
 
-/** What a login is made of, as bytes: one to a character, none of them a newline. */
-export interface Login {
-  readonly user: string;
-  readonly tty: string;
-  readonly from: string;
-  /** Eight bytes wide, as w prints it, and seven each in the next three. */
-  readonly login: string;
-  readonly idle: string;
-  readonly jcpu: string;
-  readonly pcpu: string;
-  readonly what: string;
+/** What a login is made of, as bytes, one to a character; the times are as wide as w prints them. */
+export interface Login extends WRow {
   /** Whether it is an SSH session. */
   readonly isSsh: boolean;
 }
