@@ -87,7 +87,9 @@ describe('a full disk', { skip: root }, () => {
     });
   }
 
-  test('ext4, in the same steps: the file is what the run says', async (t) => {
+  test('ext4, in the same steps: the file is what the run says', {
+    skip: lacking('/usr/sbin/mkfs.ext4'),
+  }, async (t) => {
     const directory = await makeDisk(
       4,
       'mkfs.ext4',
