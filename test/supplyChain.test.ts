@@ -1,6 +1,6 @@
 /** What the program is made of besides its own code, and what is shipped. Expects a build and an `npm ci`. */
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { builtinModules } from 'node:module';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
@@ -159,9 +159,11 @@ const PACKAGED = [
 
 test('the Debian package holds these files and no other, the licences among them', {
   skip: lacking('/usr/bin/dpkg-deb'),
-}, async () => {
+}, async (context) => {
   const output = await succeed([process.execPath, 'packaging/build.js']);
   const [file = ''] = /ssh-sessions-exporter_\S+_all\.deb/.exec(output) ?? [];
+  // install.sh would take it for the package of the checkout, also after the code has changed.
+  context.after(() => rmSync(file, { force: true }));
   const list = await succeed(['sh', '-c', 'dpkg-deb --fsys-tarfile "$1" | tar --list', 'sh', file]);
   const files = list.split('\n').filter((path) => path !== '' && !path.endsWith('/'));
   assert.deepEqual(files.map((path) => path.replace(/^\.\//, '')).sort(), PACKAGED);
