@@ -283,6 +283,7 @@ find_package() {
 		# apt's own user reads it, too.
 		install -m 644 "${beside[-1]}" "$work/"
 		package=$work/${beside[-1]##*/}
+		if [[ -n ${version:-} ]]; then say "Taking the package beside install.sh. Delete it to have this checkout built."; fi
 		node_needed=$(dpkg-deb --field "$package" Depends 2>/dev/null | sed -n 's/.*nodejs (>= \([^)]*\)).*/\1/p') ||
 			fail "${beside[-1]##*/} is damaged; download it again, or delete it to have it built"
 	elif [[ -n ${version:-} ]]; then

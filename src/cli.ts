@@ -110,7 +110,7 @@ function parseLevel(text: string): Level {
 
 /** What commander says, on one line, with what is valid. */
 function explainUsage(error: CommanderError, program: Command): string {
-  const message = error.message.replace(/^error: /, '').replace(/\s+/g, ' ');
+  const message = error.message.replace(/^error: |\.$/g, '').replace(/\s+/g, ' ');
   if (error.code !== 'commander.unknownOption') return `${message}; see --help`;
   const flags = program
     .createHelp()

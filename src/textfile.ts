@@ -91,8 +91,14 @@ function actAsOwner(directory: string): void {
     process.setgroups?.([]);
     process.setegid?.(gid);
     process.seteuid?.(uid);
-  } catch {
+  } catch (error) {
     // Root without capabilities, as in a sandbox of systemd: there it is the sandbox that protects other files.
+    if (codeOf(error) === 'EPERM') return;
+    // Debian 13's Node.js does not let go of root's rights at all, for fear of its own io_uring (CVE-2024-22017).
+    throw new Failure(
+      `cannot write into ${directory}: it belongs to another account, whose rights this Node.js cannot take on; ` +
+        `run as that account: sudo -u '#${uid}' ssh-sessions-exporter`,
+    );
   }
 }
 
