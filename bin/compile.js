@@ -1,14 +1,12 @@
 // Saves the code that V8 makes of the bundle, so that runs need not compile it: for the Node that runs this, and
 // until the bundle is built anew. V8 compiles what is used, so a run is made here.
-const { closeSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } = require('node:fs');
-const { CODE, load } = require('./ssh-sessions-exporter.js');
+const { closeSync, fsyncSync, openSync, renameSync, writeFileSync } = require('node:fs');
+const { BUNDLE, CODE, build, script } = require('./ssh-sessions-exporter.js');
 const { withStandIn } = require('./stand-in.js');
 
-rmSync(CODE, { force: true });
-const { build, script, program } = load();
 withStandIn((args) => {
   process.argv.splice(2, Infinity, ...args);
-  program();
+  script.runInThisContext()(require, BUNDLE);
 });
 const code = script.createCachedData();
 const file = openSync(`${CODE}.new`, 'w', 0o644);

@@ -22,7 +22,7 @@ function run(directory: string): { version: string; usedSavedCode: boolean } {
     timeout: 20_000,
   });
   assert.deepEqual({ stderr, signal }, { stderr: '', signal: null });
-  const ask = `console.log(require(${JSON.stringify(executable)}).load().script.cachedDataRejected)`;
+  const ask = `console.log(require(${JSON.stringify(executable)}).script.cachedDataRejected)`;
   const answer = spawnSync(process.execPath, ['-e', ask], { encoding: 'utf8' });
   return { version: stdout, usedSavedCode: answer.stdout === 'false\n' };
 }
