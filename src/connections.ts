@@ -1,5 +1,5 @@
 import { closeSync, constants, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
-import { cleanText } from './text.ts';
+import { cleanText, isPlain } from './text.ts';
 
 /** An authenticated SSH connection that sshd serves. */
 export interface Connection {
@@ -43,7 +43,7 @@ export function readConnections(proc = '/proc'): ConnectionList {
 }
 
 /** From OpenSSH 9.8 on, the processes of connections are sshd-session, and only the listener is sshd. */
-const SSHD = /^sshd(?:-session)?\n/;
+const isSshd = (name: string) => name === 'sshd\n' || name === 'sshd-session\n';
 
 /** A process that is named like one of sshd's. */
 interface SshdProcess {
@@ -55,12 +55,14 @@ interface SshdProcess {
 /** @returns those of this host, by process id */
 function readSshdProcesses(proc: string): Map<string, SshdProcess> {
   const processes = new Map<string, SshdProcess>();
-  for (const pid of readdirSync(proc)) {
-    if (!/^\d/.test(pid)) continue;
+  const names = readdirSync(proc);
+  const kernelThreads = names.includes(KTHREADD) ? readKernelThreads(proc) : new Set();
+  for (const pid of names) {
+    if (!(Number(pid) > 0) || kernelThreads.has(pid)) continue;
     try {
       if (!isNamedSshd(`${proc}/${pid}/comm`)) continue;
-      const status = readFileSync(`${proc}/${pid}/status`, 'latin1');
-      if (!OF_CONTAINER.test(status)) processes.set(pid, toProcess(status));
+      const status = readFileSync(`${proc}/${pid}/status`, 'utf8');
+      if (!isOfContainer(status)) processes.set(pid, toProcess(status));
     } catch {
       // The process has ended since the directory was read.
     }
@@ -68,48 +70,72 @@ function readSshdProcesses(proc: string): Map<string, SshdProcess> {
   return processes;
 }
 
-/** The kernel cuts the name of a process after 15 bytes. */
-const nameBuffer = Buffer.alloc(16);
-/** What both names start with. To make a string of every process's name, only to drop it, costs more. */
-const SSHD_START = Buffer.from('sshd').readUInt32BE();
+/** The parent of the threads of the kernel, which can be most of a machine's processes. */
+const KTHREADD = '2';
+
+/** @returns nothing where process 2 is any other, as in a container, or the kernel has no CONFIG_PROC_CHILDREN */
+function readKernelThreads(proc: string): ReadonlySet<string> {
+  try {
+    if (readFileSync(`${proc}/${KTHREADD}/comm`, 'utf8') !== 'kthreadd\n') return new Set();
+    return new Set(readFileSync(`${proc}/${KTHREADD}/task/${KTHREADD}/children`, 'utf8').split(' '));
+  } catch {
+    return new Set();
+  }
+}
 
 /**
  * From 20.10 on, Node.js reads a whole file as text in one call, and makes the least garbage so. Before, that
  * takes three times as long as the calls of which it is made.
  */
-const READS_TEXT_AT_ONCE = !/^v(?:18|19|20\.\d)\./.test(process.version);
+const [MAJOR = 0, MINOR = 0] = process.versions.node.split('.').map(Number);
+const READS_TEXT_AT_ONCE = MAJOR > 20 || (MAJOR === 20 && MINOR >= 10);
 
 /** What counts where every process of the machine is read. */
 function isNamedSshd(path: string): boolean {
-  if (READS_TEXT_AT_ONCE) return SSHD.test(readFileSync(path, 'utf8'));
+  if (READS_TEXT_AT_ONCE) return isSshd(readFileSync(path, 'utf8'));
+  nameBuffer ??= Buffer.alloc(16);
   const file = openSync(path, constants.O_RDONLY);
   try {
     const length = readSync(file, nameBuffer, 0, nameBuffer.length, null);
-    return nameBuffer.readUInt32BE() === SSHD_START && SSHD.test(nameBuffer.toString('latin1', 0, length));
+    // To make a string of every process's name, only to drop it, costs more.
+    return nameBuffer[0] === FIRST_OF_SSHD && isSshd(nameBuffer.toString('latin1', 0, length));
   } finally {
     closeSync(file);
   }
 }
 
-/** Its process ids, in the namespace of /proc and in those below: a container's process has more than one. */
-const OF_CONTAINER = /^NSpid:\t\d+\t/m;
+/** The kernel cuts the name of a process after 15 bytes. */
+let nameBuffer: Buffer | undefined;
+const FIRST_OF_SSHD = 's'.charCodeAt(0);
 
-/**
- * Real, effective, saved and file system ids. A setuid program of root has the real user id of whoever runs it,
- * and where it gives that up still the group.
- */
-const OF_ROOT = /^Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0$/m;
+/** Its process ids, in the namespace of /proc and in those below: a container's process has more than one. */
+const isOfContainer = (status: string) => readField(status, 'NSpid').includes('\t');
+
+/** Real, effective, saved and file system id. */
+const OF_ROOT = '0\t0\t0\t0';
+
+function toProcess(status: string): SshdProcess {
+  return {
+    parent: readField(status, 'PPid'),
+    // A setuid program of root has the real user id of whoever runs it, and where it gives that up still the group.
+    isRoots: readField(status, 'Uid') === OF_ROOT && readField(status, 'Gid') === OF_ROOT,
+  };
+}
 
 /** @param status see proc_pid_status(5) */
-function toProcess(status: string): SshdProcess {
-  return { parent: /^PPid:\t(\d+)$/m.exec(status)?.[1] ?? '', isRoots: OF_ROOT.test(status) };
+function readField(status: string, name: string): string {
+  const head = `\n${name}:\t`;
+  const place = status.indexOf(head);
+  return place < 0 ? '' : status.slice(place + head.length, status.indexOf('\n', place + 1));
 }
 
 /** @returns bytes, one to a character; nothing for a process that has ended */
 function readTitle(path: string): string {
   try {
     // setproctitle fills what the arguments took with zero bytes.
-    return readFileSync(path, 'latin1').replace(/\0.*$/s, '').replace(ESCAPE, decodeEscape);
+    const [title = ''] = readFileSync(path, 'utf8').split('\0', 1);
+    const bytes = isPlain(title) ? title : Buffer.from(title).toString('latin1');
+    return bytes.includes('\\') ? bytes.replace(ESCAPE, decodeEscape) : bytes;
   } catch {
     return '';
   }
@@ -124,35 +150,46 @@ function decodeEscape(_: string, escaped: string): string {
   return escaped.length === 3 ? String.fromCharCode(Number.parseInt(escaped, 8) & 0xff) : '\x7f';
 }
 
-/** The listener shows the command that started it, which is an absolute path: else it could not start itself. */
-const OF_LISTENER = /^\/|\[listener\] \d/;
+const TITLES = ['sshd: ', 'sshd-session: '];
+
 /**
- * Before authentication, and root's share in a connection after that. The process that serves the user has the
- * same title for a moment, when it has changed its user and not yet its title.
+ * What the title of a monitor ends with: before authentication, and root's share in a connection after that. The
+ * process that serves the user has the same title for a moment, when it has changed its user and not yet its title.
  */
-const OF_MONITOR = /(?:^| )\[(?:accepted|rexeced|net|preauth|pam|priv|postauth)\]$/;
+const MONITORS = ['[accepted]', '[rexeced]', '[net]', '[preauth]', '[pam]', '[priv]', '[postauth]'];
 
 /** Where sshd was started with next to no environment, there is no room for more of a title. */
-const CUT = / \[[a-z]*$|@(?:pts\/?)?$/;
+const CUT_STATE = /^\[[a-z]*$/;
+const CUT_PLACES = ['', 'pts', 'pts/'];
 
 const TERMINALS = /^(?:pts\/\d+|tty\w+)(?:,(?:pts\/\d+|tty\w+))*$/;
 
 /**
- * Understands a title such as `sshd: pi@pts/0,pts/1`, `sshd-session: pi@notty` or `sshd: pi`.
+ * Understands a title such as `sshd: pi@pts/0,pts/1`, `sshd-session: pi@notty` or `sshd: pi`. By hand, as far as
+ * that goes: to compile a regular expression takes longer than to understand ten titles.
  *
  * @returns 'none' for a process that is no connection, 'unknown' for a title that sshd does not give
  */
 function understand(title: string): Connection | 'none' | 'unknown' {
-  const name = /^sshd(?:-session)?: (.*)$/s.exec(title)?.[1];
+  const start = TITLES.find((text) => title.startsWith(text));
   // A process that has no title yet still shows the command that started it.
-  if (name === undefined || OF_LISTENER.test(name) || OF_MONITOR.test(name)) return 'none';
-  if (name === '' || CUT.test(name)) return 'unknown';
+  if (start === undefined) return 'none';
+  const name = title.slice(start.length);
+  const lastWord = name.slice(name.lastIndexOf(' ') + 1);
+  if (isOfListener(name) || MONITORS.includes(lastWord)) return 'none';
+  if (name === '' || (lastWord.startsWith('[') && CUT_STATE.test(lastWord))) return 'unknown';
 
   // The last @ divides, for the name of a user may hold one too.
-  const [, user, place] = /^(.+)@([^@]*)$/s.exec(name) ?? [];
+  const at = name.lastIndexOf('@');
+  const [user, place] = at > 0 ? [name.slice(0, at), name.slice(at + 1)] : [name, undefined];
   // A second process for sftp, next to that of the connection.
   if (place === 'internal-sftp') return 'none';
-  if (user !== undefined && place === 'notty') return { user: cleanText(user), kind: 'notty' };
-  if (user !== undefined && TERMINALS.test(place ?? '')) return { user: cleanText(user), kind: 'terminal' };
+  if (place === 'notty') return { user: cleanText(user), kind: 'notty' };
+  if (place !== undefined && CUT_PLACES.includes(place)) return 'unknown';
+  if (place !== undefined && TERMINALS.test(place)) return { user: cleanText(user), kind: 'terminal' };
   return name.endsWith(']') ? 'unknown' : { user: cleanText(name), kind: 'forward' };
 }
+
+/** The listener shows the command that started it, which is an absolute path: else it could not start itself. */
+const isOfListener = (name: string) =>
+  name.startsWith('/') || (name.includes('[') && /\[listener\] \d/.test(name));

@@ -1,5 +1,8 @@
 const PLAIN = /^[ -~]*$/;
 
+/** Whether a text is ASCII without control characters, and so clean, and the same in bytes. */
+export const isPlain = (text: string) => PLAIN.test(text);
+
 /** C0 controls, DEL and C1 controls: what a terminal would act on. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this looks for
 const CONTROL = /[\x00-\x1f\x7f-\x9f]/g;
@@ -11,6 +14,6 @@ const CONTROL = /[\x00-\x1f\x7f-\x9f]/g;
  * @returns the same bytes read as UTF-8; what is not UTF-8 and every control character is U+FFFD, all else is kept
  */
 export function cleanText(bytes: string): string {
-  if (PLAIN.test(bytes)) return bytes;
+  if (isPlain(bytes)) return bytes;
   return Buffer.from(bytes, 'latin1').toString('utf8').replace(CONTROL, '\uFFFD');
 }

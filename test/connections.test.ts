@@ -189,6 +189,22 @@ describe('no connection', () => {
     assert.deepEqual(readConnections(proc(context, forger, child)).connections, []);
   });
 
+  it('is a thread of the kernel, which is not even looked at; in a container process 2 is any other', (context) => {
+    for (const [name, connections] of [
+      ['kthreadd', []],
+      ['init', [{ user: 'root', kind: 'notty' }]],
+    ] as const) {
+      const root = proc(
+        context,
+        { pid: 2, name, title: '' },
+        { pid: 20, parent: 2, title: 'sshd: root@notty' },
+      );
+      mkdirSync(join(root, '2/task/2'), { recursive: true });
+      writeFileSync(join(root, '2/task/2/children'), '3 20 ');
+      assert.deepEqual(readConnections(root).connections, connections);
+    }
+  });
+
   const unreadable = [
     ['sshd: pi [\u001bnew]', 'sshd: pi [\uFFFDnew]'],
     ['sshd: johnsmith [pri', 'sshd: johnsmith [pri'],
