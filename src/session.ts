@@ -69,7 +69,7 @@ function loginTimestamps(now: Date): (login: string) => number | undefined {
  * `10.0.0.5 via mosh [123]` is printed as `10.0.0.5-`.
  */
 function client(from: string): string {
-  return from.replace(/-$/, '');
+  return from.endsWith('-') ? from.slice(0, -1) : from;
 }
 
 function commandName(what: string): string {
