@@ -1,29 +1,54 @@
-import type { MetricFamily, Sample } from './metrics.ts';
+/** A metric family of the text format. All of them are gauges. */
+export interface MetricFamily {
+  readonly name: string;
+  readonly help: string;
+  readonly samples: Iterable<Sample>;
+}
+
+export interface Sample {
+  /** As `renderLabels` makes them. */
+  readonly labels: string;
+  readonly value: number;
+}
+
+/** In characters. Short texts that are soon dropped are cheap; a long one is kept in as many parts as it was added to. */
+const PIECE = 64 * 1024;
 
 /**
  * Renders metric families in the Prometheus text format, version 0.0.4. A family without samples is left
  * out. Names of metrics and labels are taken to be valid, samples to be unique: the metric tables see to that.
+ *
+ * @returns the text in pieces
  */
-export function render(families: Iterable<MetricFamily>): string {
+export function* render(families: Iterable<MetricFamily>): Generator<string> {
   let text = '';
-  for (const family of families) text += renderFamily(family);
-  return text;
+  for (const { name, help, samples } of families) {
+    // Once, before the first sample; every line ends in a newline ("Comments, help text, and type").
+    let head = `# HELP ${name} ${escapeHelp(help)}\n# TYPE ${name} gauge\n`;
+    for (const sample of samples) {
+      text += `${head}${name}${sample.labels} ${renderValue(sample.value)}\n`;
+      head = '';
+      if (text.length >= PIECE) {
+        yield text;
+        text = '';
+      }
+    }
+  }
+  yield text;
 }
 
-/** HELP and TYPE once, then a line per sample; every line ends in a newline ("Comments, help text, and type"). */
-function renderFamily({ name, help, labels, samples }: MetricFamily): string {
-  const lines = [`# HELP ${name} ${escapeHelp(help)}\n# TYPE ${name} gauge\n`];
-  for (const sample of samples) lines.push(renderSample(name, labels, sample));
-  return lines.length > 1 ? lines.join('') : '';
-}
-
-function renderSample(name: string, labels: readonly string[], sample: Sample): string {
-  return `${name}${renderLabels(labels, sample.labels)} ${renderValue(sample.value)}\n`;
-}
-
-function renderLabels(names: readonly string[], values: readonly string[]): string {
+/**
+ * The labels of a sample, in braces; nothing where there are none. Texts are equal where all of the values are.
+ *
+ * @param values by the names of the labels
+ */
+export function renderLabels<L extends string>(
+  names: readonly L[],
+  values: Readonly<Record<L, string>>,
+): string {
   if (names.length === 0) return '';
-  return `{${names.map((name, index) => `${name}="${escapeLabelValue(values[index] ?? '')}"`).join(',')}}`;
+  const pairs = names.map((name) => `${name}="${escapeLabelValue(values[name])}"`);
+  return `{${pairs.join(',')}}`;
 }
 
 /** A number as Go's ParseFloat reads it; JavaScript differs in the name of infinity only. */
@@ -36,11 +61,11 @@ function renderValue(value: number): string {
 /** In a label value, backslash, quote and newline are escaped, and nothing else. */
 function escapeLabelValue(value: string): string {
   // Few values have any of them, and to look costs half of what it costs to replace.
-  if (!/[\\"\n]/.test(value)) return value;
+  if (!value.includes('\\') && !value.includes('"') && !value.includes('\n')) return value;
   return value.replace(/[\\"\n]/g, (character) => (character === '\n' ? '\\n' : `\\${character}`));
 }
 
 /** In help text, backslash and newline are escaped; a quote is not. */
 function escapeHelp(help: string): string {
-  return help.replace(/[\\\n]/g, (character) => (character === '\n' ? '\\n' : '\\\\'));
+  return help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n');
 }

@@ -1,22 +1,8 @@
 import type { Connection } from './connections.ts';
+import { type MetricFamily, renderLabels, type Sample } from './exposition.ts';
 import type { Session } from './session.ts';
 import type { Column } from './w/parse.ts';
 import { parseDuration } from './w/time.ts';
-
-/** A metric family of the text format. All of them are gauges. */
-export interface MetricFamily {
-  readonly name: string;
-  readonly help: string;
-  /** The names of the labels that each of the samples has. */
-  readonly labels: readonly string[];
-  readonly samples: Iterable<Sample>;
-}
-
-export interface Sample {
-  /** The values of the labels, in the order of their names. */
-  readonly labels: readonly string[];
-  readonly value: number;
-}
 
 /** What a run says of itself. */
 export interface Run {
@@ -158,8 +144,13 @@ export const RUN_RULES: readonly Rule<'version', Run>[] = [
   },
 ];
 
-/** Things with equal labels, at least one. */
-type Group<T> = readonly [T, ...T[]];
+/** What has equal labels, as many of a kind as there may be, makes one sample. */
+interface Grouping {
+  /** The labels of each group, in the order of the things. */
+  readonly labels: readonly string[];
+  /** The group of each thing. */
+  readonly groups: readonly number[];
+}
 
 /**
  * The metric families of a list of things, in the order of the rules; samples are in the order of the things.
@@ -169,51 +160,56 @@ export function* metricFamilies<L extends string, T extends Readonly<Record<L, s
   rules: readonly Rule<L, T>[],
   things: readonly T[],
 ): Generator<MetricFamily> {
-  // Rules that share their labels share the groups: finding them is most of the work.
-  const groupings = new Map<readonly L[], readonly Group<T>[]>();
+  let labels: readonly L[] | undefined;
+  let grouping: Grouping = { labels: [], groups: [] };
   for (const rule of rules) {
-    const groups = groupings.get(rule.labels) ?? groupBy(rule.labels, things);
-    groupings.set(rule.labels, groups);
-    yield { name: rule.name, help: rule.help, labels: rule.labels, samples: toSamples(rule, groups) };
+    // Rules with the same labels follow each other, and share the groups: finding them is most of the work.
+    if (rule.labels !== labels) grouping = groupBy(rule.labels, things);
+    labels = rule.labels;
+    yield { name: rule.name, help: rule.help, samples: toSamples(rule, things, grouping) };
   }
 }
 
 function groupBy<L extends string, T extends Readonly<Record<L, string>>>(
-  labels: readonly L[],
+  names: readonly L[],
   things: readonly T[],
-): readonly Group<T>[] {
-  const groups = new Map<string, [T, ...T[]]>();
-  for (const thing of things) {
-    // No label value holds a control character, so none can hold the separator.
-    const key = labels.map((label) => thing[label]).join('\0');
-    const group = groups.get(key);
-    if (group) group.push(thing);
-    else groups.set(key, [thing]);
-  }
-  return [...groups.values()];
+): Grouping {
+  const places = new Map<string, number>();
+  const groups = things.map((thing) => {
+    const labels = renderLabels(names, thing);
+    const place = places.get(labels) ?? places.size;
+    if (place === places.size) places.set(labels, place);
+    return place;
+  });
+  return { labels: [...places.keys()], groups };
 }
 
 function* toSamples<L extends string, T extends Readonly<Record<L, string>>>(
   rule: Rule<L, T>,
-  groups: readonly Group<T>[],
+  things: readonly T[],
+  grouping: Grouping,
 ): Generator<Sample> {
-  if (groups.length === 0 && rule.whenNone !== undefined) yield { labels: [], value: rule.whenNone };
-  for (const group of groups) {
-    const value = mergeValues(rule, group);
-    const [thing] = group;
-    if (value !== undefined) yield { labels: rule.labels.map((label) => thing[label]), value };
+  if (things.length === 0 && rule.whenNone !== undefined) yield { labels: '', value: rule.whenNone };
+  const values = mergeValues(rule, things, grouping);
+  for (const [group, labels] of grouping.labels.entries()) {
+    const value = values[group];
+    if (value !== undefined) yield { labels, value };
   }
 }
 
-/** @returns undefined when none of the values is known */
+/** @returns the value of each group; undefined when none of its values is known */
 function mergeValues<L extends string, T extends Readonly<Record<L, string>>>(
   rule: Rule<L, T>,
-  group: Group<T>,
-): number | undefined {
-  let merged: number | undefined;
-  for (const thing of group) {
+  things: readonly T[],
+  { groups }: Grouping,
+): readonly (number | undefined)[] {
+  const merged: (number | undefined)[] = [];
+  for (const [index, thing] of things.entries()) {
     const value = rule.value(thing);
-    if (value !== undefined) merged = merged === undefined ? value : rule.merge(merged, value);
+    if (value === undefined) continue;
+    const group = groups[index] ?? 0;
+    const others = merged[group];
+    merged[group] = others === undefined ? value : rule.merge(others, value);
   }
   return merged;
 }

@@ -1,11 +1,13 @@
 import {
+  closeSync,
   lstatSync,
+  openSync,
   readdirSync,
   readlinkSync,
   type Stats,
   statSync,
   unlinkSync,
-  writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
@@ -31,7 +33,7 @@ const MOST_LINKS = 40;
  *
  * @throws Failure when the file cannot be written; the old one is then as it was
  */
-export function replaceFile(path: string, text: string): void {
+export function replaceFile(path: string, text: Buffer): void {
   let target = resolve(path);
   try {
     target = findTarget(target);
@@ -43,9 +45,8 @@ export function replaceFile(path: string, text: string): void {
   }
 }
 
-function write(target: string, text: string): void {
-  const data = Buffer.from(text);
-  writeFileAtomic.sync(target, data, {
+function write(target: string, text: Buffer): void {
+  writeFileAtomic.sync(target, text, {
     mode: MODE,
     chown: KEEP_OWNER,
     // A lost file comes back with the next run, and a sync every 15 s wears out an SD card.
@@ -53,8 +54,18 @@ function write(target: string, text: string): void {
     // write-file-atomic does not notice a short write. Writing here claims the space, and does: on a full
     // disk this fails, before the old file is replaced. Not by 'w', which truncates: ext4 then writes a file to
     // the disk as soon as it is closed, and the same blocks would go there twice.
-    tmpfileCreated: (temporary) => writeFileSync(temporary, data, { flag: 'r+' }),
+    tmpfileCreated: (temporary) => claim(temporary, text),
   });
+}
+
+/** As writeFileSync does; these calls are made by write-file-atomic too, and each more that is made costs a run. */
+function claim(path: string, text: Buffer): void {
+  const file = openSync(path, 'r+');
+  try {
+    for (let done = 0; done < text.length; ) done += writeSync(file, text, done);
+  } finally {
+    closeSync(file);
+  }
 }
 
 /**

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { render } from '../src/exposition.ts';
+import { type MetricFamily, renderLabels, render as renderPieces } from '../src/exposition.ts';
 import { CONNECTION_RULES, metricFamilies, RUN_RULES, sessionRules } from '../src/metrics.ts';
 import { selectSessions } from '../src/session.ts';
 import { cleanText } from '../src/text.ts';
@@ -21,6 +21,10 @@ const row: Row = {
   what: 'vim',
 };
 
+function render(families: Iterable<MetricFamily>): string {
+  return [...renderPieces(families)].join('');
+}
+
 function expose(rows: readonly Row[], labels: readonly Column[] = COLUMNS): string {
   const sessions = selectSessions({ hasFrom: true, rows, unreadable: [] }, { all: true, args: true }, NOW);
   return render(metricFamilies(sessionRules(labels), sessions));
@@ -28,22 +32,22 @@ function expose(rows: readonly Row[], labels: readonly Column[] = COLUMNS): stri
 
 describe('render', () => {
   it('writes the text format', () => {
+    const labels = (x: string, y: string) => renderLabels(['x', 'y'], { x, y });
     const family = {
       name: 'a_metric',
       help: 'Back\\slash, "quote" and\nnewline.',
-      labels: ['x', 'y'],
       samples: [
-        { labels: ['back\\slash, "quote" and\nnewline', 'ü\u2028\t{}'], value: 1.5 },
-        { labels: ['', ''], value: -0 },
-        { labels: ['inf', ''], value: Infinity },
-        { labels: ['-inf', ''], value: -Infinity },
-        { labels: ['nan', ''], value: Number.NaN },
-        { labels: ['large', ''], value: 1e21 },
-        { labels: ['small', ''], value: 1e-7 },
+        { labels: labels('back\\slash, "quote" and\nnewline', 'ü\u2028\t{}'), value: 1.5 },
+        { labels: labels('', ''), value: -0 },
+        { labels: labels('inf', ''), value: Infinity },
+        { labels: labels('-inf', ''), value: -Infinity },
+        { labels: labels('nan', ''), value: Number.NaN },
+        { labels: labels('large', ''), value: 1e21 },
+        { labels: labels('small', ''), value: 1e-7 },
       ],
     };
     assert.equal(
-      render([family, { name: 'none', help: 'Left out.', labels: [], samples: [] }]),
+      render([family, { name: 'none', help: 'Left out.', samples: [] }]),
       [
         '# HELP a_metric Back\\\\slash, "quote" and\\nnewline.',
         '# TYPE a_metric gauge',
@@ -65,13 +69,17 @@ describe('render', () => {
       fc.property(
         fc.uniqueArray(fc.tuple(value, value), { selector: ([a, b]) => JSON.stringify([a, b]) }),
         (all) => {
-          const samples = all.map((labels, index) => ({ labels, value: index }));
-          const text = render([{ name: 'm', help: 'h', labels: ['a', 'b'], samples }]);
-          const read = readExposition(text).samples.map(({ labels, value }) => ({
-            labels: [labels['a'], labels['b']],
+          const samples = all.map(([a, b], value) => ({ labels: renderLabels(['a', 'b'], { a, b }), value }));
+          const text = render([{ name: 'm', help: 'h', samples }]);
+          const read = readExposition(text).samples.map(({ labels, value }) => [
+            labels['a'],
+            labels['b'],
             value,
-          }));
-          assert.deepEqual(read, samples);
+          ]);
+          assert.deepEqual(
+            read,
+            all.map(([a, b], index) => [a, b, index]),
+          );
         },
       ),
       { numRuns: 2000 },

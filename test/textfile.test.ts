@@ -14,10 +14,14 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { replaceFile } from '../src/textfile.ts';
+import { replaceFile as replaceFileBy } from '../src/textfile.ts';
 import { scratch } from './support/exporter.ts';
 
 const TEXT = 'ssh_sessions_total 0\n';
+
+function replaceFile(path: string, text: string): void {
+  replaceFileBy(path, Buffer.from(text));
+}
 
 describe('replaceFile', () => {
   it('makes a file that everyone can read, whatever the umask, and leaves nothing else', (context) => {
