@@ -1,4 +1,5 @@
-import { closeSync, constants, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
+import { readProc } from './proc.ts';
 import { cleanText, isPlain } from './text.ts';
 
 /** An authenticated SSH connection that sshd serves. */
@@ -60,8 +61,8 @@ function readSshdProcesses(proc: string): Map<string, SshdProcess> {
   for (const pid of names) {
     if (!(Number(pid) > 0) || kernelThreads.has(pid)) continue;
     try {
-      if (!isNamedSshd(`${proc}/${pid}/comm`)) continue;
-      const status = readFileSync(`${proc}/${pid}/status`, 'utf8');
+      if (!isSshd(readProc(`${proc}/${pid}/comm`))) continue;
+      const status = readProc(`${proc}/${pid}/status`);
       if (!isOfContainer(status)) processes.set(pid, toProcess(status));
     } catch {
       // The process has ended since the directory was read.
@@ -76,37 +77,12 @@ const KTHREADD = '2';
 /** @returns nothing where process 2 is any other, as in a container, or the kernel has no CONFIG_PROC_CHILDREN */
 function readKernelThreads(proc: string): ReadonlySet<string> {
   try {
-    if (readFileSync(`${proc}/${KTHREADD}/comm`, 'utf8') !== 'kthreadd\n') return new Set();
-    return new Set(readFileSync(`${proc}/${KTHREADD}/task/${KTHREADD}/children`, 'utf8').split(' '));
+    if (readProc(`${proc}/${KTHREADD}/comm`) !== 'kthreadd\n') return new Set();
+    return new Set(readProc(`${proc}/${KTHREADD}/task/${KTHREADD}/children`).split(' '));
   } catch {
     return new Set();
   }
 }
-
-/**
- * From 20.10 on, Node.js reads a whole file as text in one call, and makes the least garbage so. Before, that
- * takes three times as long as the calls of which it is made.
- */
-const [MAJOR = 0, MINOR = 0] = process.versions.node.split('.').map(Number);
-const READS_TEXT_AT_ONCE = MAJOR > 20 || (MAJOR === 20 && MINOR >= 10);
-
-/** What counts where every process of the machine is read. */
-function isNamedSshd(path: string): boolean {
-  if (READS_TEXT_AT_ONCE) return isSshd(readFileSync(path, 'utf8'));
-  nameBuffer ??= Buffer.alloc(16);
-  const file = openSync(path, constants.O_RDONLY);
-  try {
-    const length = readSync(file, nameBuffer, 0, nameBuffer.length, null);
-    // To make a string of every process's name, only to drop it, costs more.
-    return nameBuffer[0] === FIRST_OF_SSHD && isSshd(nameBuffer.toString('latin1', 0, length));
-  } finally {
-    closeSync(file);
-  }
-}
-
-/** The kernel cuts the name of a process after 15 bytes. */
-let nameBuffer: Buffer | undefined;
-const FIRST_OF_SSHD = 's'.charCodeAt(0);
 
 /** Its process ids, in the namespace of /proc and in those below: a container's process has more than one. */
 const isOfContainer = (status: string) => readField(status, 'NSpid').includes('\t');
@@ -133,7 +109,7 @@ function readField(status: string, name: string): string {
 function readTitle(path: string): string {
   try {
     // setproctitle fills what the arguments took with zero bytes.
-    const [title = ''] = readFileSync(path, 'utf8').split('\0', 1);
+    const [title = ''] = readProc(path).split('\0', 1);
     const bytes = isPlain(title) ? title : Buffer.from(title).toString('latin1');
     return bytes.includes('\\') ? bytes.replace(ESCAPE, decodeEscape) : bytes;
   } catch {

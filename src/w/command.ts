@@ -1,7 +1,8 @@
 import { type SpawnSyncOptionsWithBufferEncoding, spawnSync } from 'node:child_process';
-import { accessSync, readFileSync } from 'node:fs';
+import { accessSync } from 'node:fs';
 import { Failure } from '../failure.ts';
 import type { Log } from '../log.ts';
+import { readProc } from '../proc.ts';
 import { cleanText } from '../text.ts';
 
 /** What is read from w at the most, in bytes: about 100,000 rows of the widest kind are a third of it. */
@@ -113,7 +114,7 @@ function explain(error: NodeJS.ErrnoException, timeout: number): string {
  */
 function isNewest(pid: number): boolean {
   try {
-    return readFileSync('/proc/sys/kernel/ns_last_pid', 'utf8') === `${pid}\n`;
+    return readProc('/proc/sys/kernel/ns_last_pid') === `${pid}\n`;
   } catch {
     // A kernel without CONFIG_CHECKPOINT_RESTORE.
     return false;
