@@ -42,16 +42,25 @@ export function selectSessions(listing: Listing, selection: Selection, now: Date
   }));
 }
 
-/** What w shows in FROM for logins that came over no network: the terminal of a seat (gdm), a greeter. */
-const LOCAL = /^(?:-?|tty\d+|login-)$/;
-/** A window of tmux (`tmux(1234).%0`) or of screen (`10.0.0.5:S.0`), counted where its client logged in. */
-const WINDOW = /^tmux\(|:S\.\d+$/;
-/** An X display has one colon (`:0`, `localhost:10.0`); an IPv6 address, even a cut one, has more. */
-const DISPLAY = /^[^:]*:[^:]*$/;
+/** What w shows in FROM for logins that came over no network: nothing, or a greeter (gdm). */
+const LOCAL = ['', '-', 'login-'];
+/** The terminal of a seat (gdm). */
+const SEAT = /^tty\d+$/;
+/** A window of screen (`10.0.0.5:S.0`), counted where its client logged in. */
+const SCREEN = /:S\.\d+$/;
 
-/** An SSH session is a login from a remote host; that of mosh is one too, for ssh started it. */
+/**
+ * An SSH session is a login from a remote host; that of mosh is one too, for ssh started it. An address takes no
+ * regular expression: each that is used takes as long to compile as to read a row.
+ */
 export function isSsh({ from }: Pick<Row, 'from'>): boolean {
-  return !LOCAL.test(from) && !WINDOW.test(from) && !DISPLAY.test(from);
+  if (LOCAL.includes(from) || (from.startsWith('tty') && SEAT.test(from))) return false;
+  // A window of tmux (`tmux(1234).%0`).
+  if (from.startsWith('tmux(')) return false;
+  const colon = from.indexOf(':');
+  if (colon < 0) return true;
+  // An X display has one colon (`:0`, `localhost:10.0`); an IPv6 address, even a cut one, has more.
+  return colon !== from.lastIndexOf(':') && !SCREEN.test(from);
 }
 
 /** Of many rows few have a login time of their own, and working out local time is the dearest part of a row. */
