@@ -229,6 +229,11 @@ function journey(release: Release, packages: readonly string[]): void {
         await machine.guest.run('ssh-sessions-exporter --log-level warning -o /tmp/x.prom 2>&1'),
         '',
       );
+      const start = release === 'trixie' ? 'launch' : 'ssh-sessions-exporter.js';
+      assert.equal(
+        await machine.guest.run('readlink -f /usr/bin/ssh-sessions-exporter'),
+        `/usr/lib/ssh-sessions-exporter/bin/${start}\n`,
+      );
     });
 
     it('comes back after a reboot, without the sessions of before', async () => {
