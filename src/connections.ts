@@ -71,7 +71,10 @@ function readSshdProcesses(proc: string): Map<string, SshdProcess> {
   return processes;
 }
 
-/** The parent of the threads of the kernel, which can be most of a machine's processes. */
+/**
+ * The parent of the threads of the kernel, which can be most of a machine's processes. In a container, where another
+ * process may call itself so, nothing is hidden by it but its own children.
+ */
 const KTHREADD = '2';
 
 /** @returns nothing where process 2 is any other, as in a container, or the kernel has no CONFIG_PROC_CHILDREN */
