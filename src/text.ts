@@ -4,8 +4,7 @@ const PLAIN = /^[ -~]*$/;
 export const isPlain = (text: string) => PLAIN.test(text);
 
 /** C0 controls, DEL and C1 controls: what a terminal would act on. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this looks for
-const CONTROL = /[\x00-\x1f\x7f-\x9f]/g;
+const CONTROL = /\p{Cc}/gu;
 
 /**
  * Bytes that another program or user chose, as text that is safe in a label value and in a log line.
