@@ -9,8 +9,9 @@ const { startupSnapshot } = require('node:v8');
 /** In the process of which the snapshot is taken: its arguments and environment are for a run with a stand-in for w. */
 function takeSnapshot() {
   const bundle = process.env.SSH_SESSIONS_EXPORTER_BUNDLE;
-  // Node.js cannot put a vm.Script into a snapshot. An indirect eval sees nothing of what is around it.
-  // biome-ignore lint/security/noGlobalEval: what is evaluated is the program itself
+  // A vm.Script in the heap crashes Node.js when it takes the snapshot, and vm.runInThisContext makes one that only
+  // may have been collected by then. An indirect eval leaves none, and sees nothing of what is around it.
+  // biome-ignore lint/security/noGlobalEval: the one way that leaves no vm.Script; what is evaluated is the bundle
   const indirectEval = eval;
   const program = indirectEval(readFileSync(bundle, 'latin1'));
   program(require, bundle);
