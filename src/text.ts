@@ -3,8 +3,11 @@ const PLAIN = /^[ -~]*$/;
 /** Whether a text is ASCII without control characters, and so clean, and the same in bytes. */
 export const isPlain = (text: string) => PLAIN.test(text);
 
-/** C0 controls, DEL and C1 controls: what a terminal would act on. */
-const CONTROL = /\p{Cc}/gu;
+/**
+ * C0 controls, DEL and C1 controls: what a terminal would act on. Said by what they are not: to look up their Unicode
+ * category takes 1.4 % of a run.
+ */
+const CONTROL = /[^ -~\xa0-\uffff]/g;
 
 /**
  * Bytes that another program or user chose, as text that is safe in a label value and in a log line.
