@@ -1,5 +1,5 @@
 import { Failure } from '../failure.ts';
-import { cleanText } from '../text.ts';
+import { byteText, cleanText } from '../text.ts';
 import { DURATION, LOGIN } from './time.ts';
 
 /** The columns of w, in its order. They are the labels of ssh_session_info too. */
@@ -38,8 +38,8 @@ const LOGIN_INDENTS = [1, 2];
  * @throws Failure when the column names are not those of procps
  */
 export function parse(output: Buffer): Listing {
-  // One character a byte: w counts its columns in bytes.
-  const lines = output.toString('latin1').split('\n');
+  // w counts its columns in bytes.
+  const lines = byteText(output).split('\n');
   const header = lines.findIndex((line, index) => index < 2 && isHeader(line));
   const names = lines[header];
   if (names === undefined) throw new Failure(unknownHeader(lines));
