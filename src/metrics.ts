@@ -191,8 +191,9 @@ function* toSamples<L extends string, T extends Readonly<Record<L, string>>>(
 ): Generator<Sample> {
   if (things.length === 0 && rule.whenNone !== undefined) yield { labels: '', value: rule.whenNone };
   const values = mergeValues(rule, things, grouping);
-  for (const [group, labels] of grouping.labels.entries()) {
-    const value = values[group];
+  let group = 0;
+  for (const labels of grouping.labels) {
+    const value = values[group++];
     if (value !== undefined) yield { labels, value };
   }
 }
@@ -204,12 +205,12 @@ function mergeValues<L extends string, T extends Readonly<Record<L, string>>>(
   { groups }: Grouping,
 ): readonly (number | undefined)[] {
   const merged: (number | undefined)[] = [];
-  for (const [index, thing] of things.entries()) {
+  things.forEach((thing, index) => {
     const value = rule.value(thing);
-    if (value === undefined) continue;
+    if (value === undefined) return;
     const group = groups[index] ?? 0;
     const others = merged[group];
     merged[group] = others === undefined ? value : rule.merge(others, value);
-  }
+  });
   return merged;
 }
