@@ -23,7 +23,7 @@ function readSavedCode() {
     const file = openSync(CODE);
     const length = readSync(file, saved);
     closeSync(file);
-    for (let i = 0; i < build.length; i++) if (saved[i] !== build.charCodeAt(i)) return undefined;
+    if (String.fromCharCode(...saved.subarray(0, build.length)) !== build) return undefined;
     // Comparing two copies is the one check that costs nothing: a digest takes longer than compiling.
     const middle = (build.length + length) / 2;
     const code = saved.subarray(build.length, middle);
@@ -33,10 +33,11 @@ function readSavedCode() {
   }
 }
 
-if (require.main === module) {
+function run() {
   script.runInThisContext()(require, BUNDLE);
   // All has been written, synchronously. To end here spares Node.js taking its heap apart: 3 % of a run.
   process.exit();
-} else {
-  module.exports = { BUNDLE, CODE, build, script };
 }
+
+if (require.main === module) run();
+else module.exports = { BUNDLE, CODE, build, run, script };
