@@ -129,13 +129,11 @@ function* allFamilies(
 }
 
 /** Encodes each piece when it is made: 100,000 sessions as text would keep the garbage collector busy. */
-function encode(pieces: Iterable<string>): Buffer {
-  const [first = Buffer.alloc(0), ...rest] = Array.from(pieces, (piece) => Buffer.from(piece));
-  // Most runs make one piece, and to call Buffer.concat for the first time is 1 % of a run.
-  return rest.length === 0 ? first : Buffer.concat([first, ...rest]);
+function encode(pieces: Iterable<string>): Buffer[] {
+  return Array.from(pieces, (piece) => Buffer.from(piece));
 }
 
-function write(output: string, text: Buffer, log: Log): void {
+function write(output: string, text: readonly Buffer[], log: Log): void {
   if (output === '-') {
     print(text);
     return;
@@ -146,9 +144,9 @@ function write(output: string, text: Buffer, log: Log): void {
   replaceFile(output, text);
 }
 
-function print(text: Buffer): void {
+function print(text: readonly Buffer[]): void {
   try {
-    writeFileSync(STANDARD_OUTPUT, text);
+    for (const piece of text) writeFileSync(STANDARD_OUTPUT, piece);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new Failure(`cannot write standard output: ${reason}; name a file with --output`);

@@ -31,9 +31,10 @@ const MOST_LINKS = 40;
  * Replaces a file in one step, so that a reader finds the old text or the new one, whole. What an earlier
  * run left behind when it was killed is removed on the way.
  *
+ * @param text in pieces: to put 100,000 sessions together takes a tenth of their time, and of their memory
  * @throws Failure when the file cannot be written; the old one is then as it was
  */
-export function replaceFile(path: string, text: Buffer): void {
+export function replaceFile(path: string, text: readonly Buffer[]): void {
   let target = resolve(path);
   try {
     target = findTarget(target);
@@ -45,24 +46,25 @@ export function replaceFile(path: string, text: Buffer): void {
   }
 }
 
-function write(target: string, text: Buffer): void {
-  writeFileAtomic.sync(target, text, {
+function write(target: string, text: readonly Buffer[]): void {
+  writeFileAtomic.sync(target, Buffer.from(''), {
     mode: MODE,
     chown: KEEP_OWNER,
     // A lost file comes back with the next run, and a sync every 15 s wears out an SD card.
     fsync: false,
-    // write-file-atomic does not notice a short write. Writing here claims the space, and does: on a full
-    // disk this fails, before the old file is replaced. Not by 'w', which truncates: ext4 then writes a file to
-    // the disk as soon as it is closed, and the same blocks would go there twice.
-    tmpfileCreated: (temporary) => claim(temporary, text),
+    // write-file-atomic does not notice a short write, and would put a cut file in place when the disk is full. What
+    // fails here ends the write before the old file is replaced. write-file-atomic itself then has nothing to add.
+    tmpfileCreated: (temporary) => fill(temporary, text),
   });
 }
 
-/** As writeFileSync does; these calls are made by write-file-atomic too, and each more that is made costs a run. */
-function claim(path: string, text: Buffer): void {
+/** As writeFileSync does, of which Node.js would have to compile more. The file is there, and empty. */
+function fill(path: string, text: readonly Buffer[]): void {
   const file = openSync(path, 'r+');
   try {
-    for (let done = 0; done < text.length; ) done += writeSync(file, text, done);
+    for (const piece of text) {
+      for (let done = 0; done < piece.length; ) done += writeSync(file, piece, done);
+    }
   } finally {
     closeSync(file);
   }

@@ -19,8 +19,12 @@ import { scratch } from './support/exporter.ts';
 
 const TEXT = 'ssh_sessions_total 0\n';
 
+/** In pieces, one of which is empty. */
 function replaceFile(path: string, text: string): void {
-  replaceFileBy(path, Buffer.from(text));
+  replaceFileBy(
+    path,
+    [text.slice(0, 1), '', text.slice(1)].map((piece) => Buffer.from(piece)),
+  );
 }
 
 describe('replaceFile', () => {
