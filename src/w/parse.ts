@@ -93,10 +93,10 @@ function readRowAt(line: string, { tty, from }: Layout, times: number): Row | un
   let end = times;
   for (const shape of TIMES) {
     shape.lastIndex = end;
-    const text = shape.exec(line)?.[0];
-    if (text === undefined) return undefined;
-    texts.push(text);
-    end += text.length;
+    // Not exec, which makes an object of each match.
+    if (!shape.test(line)) return undefined;
+    texts.push(line.slice(end, shape.lastIndex));
+    end = shape.lastIndex;
   }
   const [login, idle, jcpu, pcpu] = texts;
   return {

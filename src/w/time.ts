@@ -73,7 +73,7 @@ function onDay(now: Date, days: number, hour: number, minute: number): Date {
  */
 export const DURATION = / [ \d]\d(?:\.\d\ds|:\d\d[ m]|\d*days)| {3}\? {3}| \?xdm\? | {7}/y;
 
-const SECONDS = /^(\d+\.\d\d)s$/;
+const SECONDS = /^\d+\.\d\ds$/;
 const MINUTES = /^(\d+):(\d\d)$/;
 const HOURS = /^(\d+):(\d\d)m$/;
 const DAYS = /^(\d+)days$/;
@@ -85,8 +85,8 @@ const DAYS = /^(\d+)days$/;
  * @returns undefined for what w does not know: `?`, `?xdm?`, blank
  */
 export function parseDuration(text: string): number | undefined {
-  const seconds = SECONDS.exec(text);
-  if (seconds) return Number(seconds[1]);
+  // The most frequent of all.
+  if (SECONDS.test(text)) return Number.parseFloat(text);
   const minutes = MINUTES.exec(text);
   if (minutes) return Number(minutes[1]) * 60 + Number(minutes[2]);
   const hours = HOURS.exec(text);
