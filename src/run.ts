@@ -61,7 +61,7 @@ export function run(options: Options, version: string, clock: Clock, log: Log): 
   } catch (error) {
     logFailure(error, log);
   }
-  const text = encode(render(allFamilies(findings, options, version, clock)));
+  const text = render(allFamilies(findings, options, version, clock));
   try {
     write(options.output, text, log);
   } catch (error) {
@@ -128,12 +128,7 @@ function* allFamilies(
   yield* metricFamilies(RUN_RULES, [report]);
 }
 
-/** Encodes each piece when it is made: 100,000 sessions as text would keep the garbage collector busy. */
-function encode(pieces: Iterable<string>): Buffer[] {
-  return Array.from(pieces, (piece) => Buffer.from(piece));
-}
-
-function write(output: string, text: readonly Buffer[], log: Log): void {
+function write(output: string, text: Iterable<string>, log: Log): void {
   if (output === '-') {
     print(text);
     return;
@@ -144,7 +139,7 @@ function write(output: string, text: readonly Buffer[], log: Log): void {
   replaceFile(output, text);
 }
 
-function print(text: readonly Buffer[]): void {
+function print(text: Iterable<string>): void {
   try {
     for (const piece of text) writeFileSync(STANDARD_OUTPUT, piece);
   } catch (error) {

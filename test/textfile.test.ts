@@ -21,10 +21,7 @@ const TEXT = 'ssh_sessions_total 0\n';
 
 /** In pieces, one of which is empty. */
 function replaceFile(path: string, text: string): void {
-  replaceFileBy(
-    path,
-    [text.slice(0, 1), '', text.slice(1)].map((piece) => Buffer.from(piece)),
-  );
+  replaceFileBy(path, [text.slice(0, 1), '', text.slice(1)]);
 }
 
 describe('replaceFile', () => {
