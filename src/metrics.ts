@@ -1,5 +1,5 @@
 import type { Connection } from './connections.ts';
-import { type MetricFamily, renderLabels, type Sample } from './exposition.ts';
+import { labelRenderer, type MetricFamily, type Sample } from './exposition.ts';
 import type { Session } from './session.ts';
 import type { Column } from './w/parse.ts';
 import { parseDuration } from './w/time.ts';
@@ -144,73 +144,92 @@ export const RUN_RULES: readonly Rule<'version', Run>[] = [
   },
 ];
 
-/** What has equal labels, as many of a kind as there may be, makes one sample. */
-interface Grouping {
-  /** The labels of each group, in the order of the things. */
-  readonly labels: readonly string[];
-  /** The group of each thing. */
-  readonly groups: readonly number[];
+/** What a list of things comes to. */
+export interface Tally {
+  readonly count: number;
+  /** In the order of the rules; samples are in the order of the things. */
+  readonly families: readonly MetricFamily[];
 }
 
-/**
- * The metric families of a list of things, in the order of the rules; samples are in the order of the things.
- * They are made one at a time, so that 100,000 sessions are not in memory in every form at once.
- */
-export function* metricFamilies<L extends string, T extends Readonly<Record<L, string>>>(
+/** Rules with the same labels, and what they make of the things. To find the place of a thing is most of the work. */
+interface Group<L extends string, T extends Readonly<Record<L, string>>> {
+  readonly render: (thing: T) => string;
+  /** The place of the value of all things with equal labels, by these labels. */
+  readonly places: Map<string, number>;
+  readonly columns: Values<L, T>[];
+}
+
+interface Values<L extends string, T extends Readonly<Record<L, string>>> {
+  readonly rule: Rule<L, T>;
+  /** By place; undefined where no value is known. */
+  readonly values: (number | undefined)[];
+}
+
+/** Goes through the things once, and keeps none: of 100,000 sessions their labels are enough to keep in memory. */
+export function tally<L extends string, T extends Readonly<Record<L, string>>>(
   rules: readonly Rule<L, T>[],
-  things: readonly T[],
-): Generator<MetricFamily> {
-  let labels: readonly L[] | undefined;
-  let grouping: Grouping = { labels: [], groups: [] };
+  things: Iterable<T>,
+): Tally {
+  const groups = groupByLabels(rules);
+  let count = 0;
+  for (const thing of things) {
+    for (const group of groups) add(group, thing);
+    count++;
+  }
+  return { count, families: groups.flatMap(toFamilies) };
+}
+
+/** Rules with the same labels follow each other. */
+function groupByLabels<L extends string, T extends Readonly<Record<L, string>>>(
+  rules: readonly Rule<L, T>[],
+): Group<L, T>[] {
+  const groups: Group<L, T>[] = [];
+  let names: readonly L[] | undefined;
   for (const rule of rules) {
-    // Rules with the same labels follow each other, and share the groups: finding them is most of the work.
-    if (rule.labels !== labels) grouping = groupBy(rule.labels, things);
-    labels = rule.labels;
-    yield { name: rule.name, help: rule.help, samples: toSamples(rule, things, grouping) };
+    const column: Values<L, T> = { rule, values: [] };
+    if (rule.labels === names) groups.at(-1)?.columns.push(column);
+    else groups.push({ render: labelRenderer(rule.labels), places: new Map(), columns: [column] });
+    names = rule.labels;
+  }
+  return groups;
+}
+
+function add<L extends string, T extends Readonly<Record<L, string>>>(
+  { render, places, columns }: Group<L, T>,
+  thing: T,
+): void {
+  const labels = render(thing);
+  const place = places.get(labels) ?? places.size;
+  if (place === places.size) places.set(labels, place);
+  for (const { rule, values } of columns) {
+    const value = rule.value(thing);
+    const others = values[place];
+    // A value that is not known has a place, too: an array with holes is slow.
+    if (value === undefined || others === undefined) values[place] = others ?? value;
+    else values[place] = rule.merge(others, value);
   }
 }
 
-function groupBy<L extends string, T extends Readonly<Record<L, string>>>(
-  names: readonly L[],
-  things: readonly T[],
-): Grouping {
-  const places = new Map<string, number>();
-  const groups = things.map((thing) => {
-    const labels = renderLabels(names, thing);
-    const place = places.get(labels) ?? places.size;
-    if (place === places.size) places.set(labels, place);
-    return place;
-  });
-  return { labels: [...places.keys()], groups };
+function toFamilies<L extends string, T extends Readonly<Record<L, string>>>({
+  places,
+  columns,
+}: Group<L, T>): MetricFamily[] {
+  return columns.map(({ rule, values }) => ({
+    name: rule.name,
+    help: rule.help,
+    samples: toSamples(places, values, rule.whenNone),
+  }));
 }
 
-function* toSamples<L extends string, T extends Readonly<Record<L, string>>>(
-  rule: Rule<L, T>,
-  things: readonly T[],
-  grouping: Grouping,
+function* toSamples(
+  places: ReadonlyMap<string, number>,
+  values: readonly (number | undefined)[],
+  whenNone: number | undefined,
 ): Generator<Sample> {
-  if (things.length === 0 && rule.whenNone !== undefined) yield { labels: '', value: rule.whenNone };
-  const values = mergeValues(rule, things, grouping);
-  let group = 0;
-  for (const labels of grouping.labels) {
-    const value = values[group++];
+  if (places.size === 0 && whenNone !== undefined) yield { labels: '', value: whenNone };
+  let place = 0;
+  for (const labels of places.keys()) {
+    const value = values[place++];
     if (value !== undefined) yield { labels, value };
   }
-}
-
-/** @returns the value of each group; undefined when none of its values is known */
-function mergeValues<L extends string, T extends Readonly<Record<L, string>>>(
-  rule: Rule<L, T>,
-  things: readonly T[],
-  { groups }: Grouping,
-): readonly (number | undefined)[] {
-  const merged: (number | undefined)[] = [];
-  things.forEach((thing, index) => {
-    const value = rule.value(thing);
-    if (value === undefined) return;
-    const group = groups[index] ?? 0;
-    const others = merged[group];
-    merged[group] = others === undefined ? value : rule.merge(others, value);
-  });
-  return merged;
 }

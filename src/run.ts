@@ -3,11 +3,11 @@ import { type Connection, readConnections } from './connections.ts';
 import { type MetricFamily, render } from './exposition.ts';
 import { Failure } from './failure.ts';
 import { type Log, logFailure } from './log.ts';
-import { CONNECTION_RULES, metricFamilies, RUN_RULES, sessionRules } from './metrics.ts';
-import { isSsh, type Selection, type Session, selectSessions } from './session.ts';
+import { CONNECTION_RULES, RUN_RULES, sessionRules, type Tally, tally } from './metrics.ts';
+import { type Selection, selectSessions } from './session.ts';
 import { replaceFile } from './textfile.ts';
 import { runW } from './w/command.ts';
-import { type Column, type Listing, parse } from './w/parse.ts';
+import { type Column, parse, type Row } from './w/parse.ts';
 import { readSaved } from './w/saved.ts';
 
 export interface Options extends Selection {
@@ -38,9 +38,9 @@ const MOST_QUOTED = 200;
 
 /** What a run found out. */
 interface Findings {
-  readonly sessions: readonly Session[];
+  readonly sessions: Tally;
   readonly unparsedRows: number;
-  readonly connections: readonly Connection[];
+  readonly connections: Tally;
 }
 
 /**
@@ -61,7 +61,7 @@ export function run(options: Options, version: string, clock: Clock, log: Log): 
   } catch (error) {
     logFailure(error, log);
   }
-  const text = render(allFamilies(findings, options, version, clock));
+  const text = render(allFamilies(findings, version, clock));
   try {
     write(options.output, text, log);
   } catch (error) {
@@ -69,30 +69,35 @@ export function run(options: Options, version: string, clock: Clock, log: Log): 
     return false;
   }
   if (!findings) return false;
-  log('info', `${findings.sessions.length} sessions written to ${options.output}`);
+  log('info', `${findings.sessions.count} sessions written to ${options.output}`);
   return true;
 }
 
 function investigate(options: Options, clock: Clock, log: Log): Findings {
-  const output = options.input === undefined ? runW(options.timeout, log) : readSaved(options.input);
+  const output = options.input === undefined ? [runW(options.timeout, log)] : readSaved(options.input);
   const listing = parse(output);
+  let leftOut = 0;
+  const leaveOut = ({ user, tty, from }: Row) => {
+    leftOut++;
+    log('debug', () => `left out ${user} on "${tty}": "${from}" is no remote host`);
+  };
+  const sessions = tally(
+    sessionRules(options.labels),
+    selectSessions(listing, options, clock.now(), leaveOut),
+  );
+  const unparsedRows = listing.unreadable.length;
   warnOfUnreadable('row of w', listing.unreadable, log);
-  const sessions = selectSessions(listing, options, clock.now());
-  log('debug', () => describeRows(listing, options));
+  log(
+    'debug',
+    () =>
+      `${sessions.count + leftOut + unparsedRows} rows of w: ${sessions.count} exported, ` +
+      `${leftOut} left out, ${unparsedRows} not read`,
+  );
   return {
     sessions,
-    unparsedRows: listing.unreadable.length,
-    connections: investigateConnections(options, log),
+    unparsedRows,
+    connections: tally(CONNECTION_RULES, investigateConnections(options, log)),
   };
-}
-
-function describeRows({ rows, unreadable }: Listing, { all }: Options): string {
-  const leftOut = all ? [] : rows.filter((row) => !isSsh(row));
-  return [
-    `${rows.length + unreadable.length} rows of w: ${rows.length - leftOut.length} exported, ` +
-      `${leftOut.length} left out, ${unreadable.length} not read`,
-    ...leftOut.map(({ user, tty, from }) => `left out ${user} on "${tty}": "${from}" is no remote host`),
-  ].join('\n');
 }
 
 /** Saved output of w says nothing of this machine's connections. */
@@ -110,13 +115,12 @@ function investigateConnections(options: Options, log: Log): readonly Connection
 
 function* allFamilies(
   findings: Findings | undefined,
-  options: Options,
   version: string,
   clock: Clock,
 ): Generator<MetricFamily> {
   if (findings) {
-    yield* metricFamilies(sessionRules(options.labels), findings.sessions);
-    yield* metricFamilies(CONNECTION_RULES, findings.connections);
+    yield* findings.sessions.families;
+    yield* findings.connections.families;
   }
   const report = {
     success: findings !== undefined,
@@ -125,7 +129,7 @@ function* allFamilies(
     unparsedRows: findings?.unparsedRows ?? 0,
     version,
   };
-  yield* metricFamilies(RUN_RULES, [report]);
+  yield* tally(RUN_RULES, [report]).families;
 }
 
 function write(output: string, text: Iterable<string>, log: Log): void {

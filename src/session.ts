@@ -19,27 +19,38 @@ export interface Selection {
  * The sessions among w's rows, in w's order.
  *
  * @param now when w was run: LOGIN@ is relative to it
+ * @param leaveOut is given each other row
  * @throws Failure when the rows do not say where a login came from and only SSH sessions are wanted
  */
-export function selectSessions(listing: Listing, selection: Selection, now: Date): Session[] {
+export function* selectSessions(
+  listing: Listing,
+  selection: Selection,
+  now: Date,
+  leaveOut: (row: Row) => void,
+): Generator<Session> {
   if (!listing.hasFrom && !selection.all) {
     throw new Failure(
       'this output was made without FROM, so SSH sessions cannot be told from others; save it with w -i, or use --all',
     );
   }
-  const rows = selection.all ? listing.rows : listing.rows.filter(isSsh);
   const timestamp = loginTimestamps(now);
-  return rows.map((row) => ({
-    user: row.user,
-    tty: row.tty,
-    from: client(row.from),
-    login: row.login,
-    idle: row.idle,
-    jcpu: row.jcpu,
-    pcpu: row.pcpu,
-    what: selection.args ? row.what : commandName(row.what),
-    loginTimestamp: timestamp(row.login),
-  }));
+  for (const row of listing.rows) {
+    if (!selection.all && !isSsh(row)) {
+      leaveOut(row);
+      continue;
+    }
+    yield {
+      user: row.user,
+      tty: row.tty,
+      from: client(row.from),
+      login: row.login,
+      idle: row.idle,
+      jcpu: row.jcpu,
+      pcpu: row.pcpu,
+      what: selection.args ? row.what : commandName(row.what),
+      loginTimestamp: timestamp(row.login),
+    };
+  }
 }
 
 /** What w shows in FROM for logins that came over no network: nothing, or a greeter (gdm). */

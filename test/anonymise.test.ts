@@ -19,12 +19,14 @@ const row: WRow = {
   what: '/home/alice/bin/deploy --token s3cr3t Ärger',
 };
 
+const readRows = (output: Buffer) => [...parse([output]).rows];
+
 describe('anonymise', () => {
   it('replaces users, clients, paths and arguments, and keeps widths', () => {
     const output = printW([row, { ...row, user: 'bobby', from: '10.0.0.5-' }, row], DEFAULT_LAYOUT);
     const result = anonymise(output);
     assert.equal(result.length, output.length);
-    const { rows } = parse(result);
+    const rows = readRows(result);
     assert.deepEqual(
       rows.map(({ user, from }) => [user.length, from.length]),
       [
@@ -54,9 +56,9 @@ describe('anonymise', () => {
       const result = anonymise(output);
       assert.equal(result.length, output.length);
       const shape = ({ user, from, what, ...rest }: Row) => ({ ...rest, ssh: isSsh({ from }) });
-      assert.deepEqual(parse(result).rows.map(shape), parse(output).rows.map(shape));
-      for (const { user } of parse(output).rows) {
-        assert.ok(!parse(result).rows.some((each) => each.user === user), user);
+      assert.deepEqual(readRows(result).map(shape), readRows(output).map(shape));
+      for (const { user } of readRows(output)) {
+        assert.ok(!readRows(result).some((each) => each.user === user), user);
       }
     });
   }
@@ -64,6 +66,6 @@ describe('anonymise', () => {
   it('keeps the number of bytes of characters that are not ASCII', () => {
     const output = printW([{ ...row, user: 'jürgen漢🎉' }], WIDEST_LAYOUT);
     assert.equal(anonymise(output).length, output.length);
-    assert.match(parse(anonymise(output)).rows[0]?.user ?? '', /^[a-f]é[a-f]{4}漢🎉$/);
+    assert.match(readRows(anonymise(output))[0]?.user ?? '', /^[a-f]é[a-f]{4}漢🎉$/);
   });
 });

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { exporter, ROOT, scratch, standInW } from './support/exporter.ts';
 import { labelsOf, readExposition, soleValue } from './support/exposition.ts';
-import { DEFAULT_LAYOUT, printDuration, printW, type WRow } from './support/w.ts';
+import { DEFAULT_LAYOUT, printDuration, printW, WIDEST_LAYOUT, type WRow } from './support/w.ts';
 
 const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
 
@@ -124,6 +124,23 @@ describe('an option', () => {
     const { stdout } = exporter(['--input', file, '--output', '-']);
     assert.equal(soleValue(readExposition(stdout), 'ssh_sessions_total'), 1);
     assert.doesNotMatch(stdout, /ssh_connections/);
+  });
+
+  it('--input reads a long file, and as much from a pipe', (context) => {
+    const file = join(scratch(context), 'saved');
+    const rows = Array.from({ length: 2_000 }, (_, index) => ({ ...row, tty: `pts/${index}` }));
+    writeFileSync(file, printW(rows, WIDEST_LAYOUT));
+    for (const from of [
+      ['--input', file],
+      ['--input', '-'],
+    ]) {
+      const input = readFileSync(file);
+      const read = readExposition(exporter([...from, '--output', '-'], { input }).stdout);
+      assert.deepEqual(
+        labelsOf(read, 'ssh_session_info').map(({ tty }) => tty),
+        rows.map(({ tty }) => tty),
+      );
+    }
   });
 
   it('--all exports every login, and counts it', () => {

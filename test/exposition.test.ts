@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { type MetricFamily, renderLabels, render as renderPieces } from '../src/exposition.ts';
-import { CONNECTION_RULES, metricFamilies, RUN_RULES, sessionRules } from '../src/metrics.ts';
+import { labelRenderer, type MetricFamily, render as renderPieces } from '../src/exposition.ts';
+import { CONNECTION_RULES, RUN_RULES, sessionRules, tally } from '../src/metrics.ts';
 import { selectSessions } from '../src/session.ts';
 import { cleanText } from '../src/text.ts';
 import { COLUMNS, type Column, type Row } from '../src/w/parse.ts';
@@ -26,13 +26,15 @@ function render(families: Iterable<MetricFamily>): string {
 }
 
 function expose(rows: readonly Row[], labels: readonly Column[] = COLUMNS): string {
-  const sessions = selectSessions({ hasFrom: true, rows, unreadable: [] }, { all: true, args: true }, NOW);
-  return render(metricFamilies(sessionRules(labels), sessions));
+  const listing = { hasFrom: true, rows, unreadable: [] };
+  const sessions = selectSessions(listing, { all: true, args: true }, NOW, () => assert.fail());
+  return render(tally(sessionRules(labels), sessions).families);
 }
 
 describe('render', () => {
   it('writes the text format', () => {
-    const labels = (x: string, y: string) => renderLabels(['x', 'y'], { x, y });
+    const renderLabels = labelRenderer(['x', 'y']);
+    const labels = (x: string, y: string) => renderLabels({ x, y });
     const family = {
       name: 'a_metric',
       help: 'Back\\slash, "quote" and\nnewline.',
@@ -65,11 +67,12 @@ describe('render', () => {
 
   it('gives back any label values to an independent reader', () => {
     const value = fc.string({ unit: 'binary', maxLength: 40 });
+    const renderLabels = labelRenderer(['a', 'b']);
     fc.assert(
       fc.property(
         fc.uniqueArray(fc.tuple(value, value), { selector: ([a, b]) => JSON.stringify([a, b]) }),
         (all) => {
-          const samples = all.map(([a, b], value) => ({ labels: renderLabels(['a', 'b'], { a, b }), value }));
+          const samples = all.map(([a, b], value) => ({ labels: renderLabels({ a, b }), value }));
           const text = render([{ name: 'm', help: 'h', samples }]);
           const read = readExposition(text).samples.map(({ labels, value }) => [
             labels['a'],
@@ -126,7 +129,7 @@ describe('metric families', () => {
 
   it('count connections by user and kind', () => {
     const connections = (['terminal', 'notty', 'notty'] as const).map((kind) => ({ user: 'pi', kind }));
-    const { samples } = readExposition(render(metricFamilies(CONNECTION_RULES, connections)));
+    const { samples } = readExposition(render(tally(CONNECTION_RULES, connections).families));
     assert.deepEqual(
       samples.map(({ labels, value }) => [labels['user'], labels['kind'], value]),
       [
@@ -134,12 +137,12 @@ describe('metric families', () => {
         ['pi', 'notty', 2],
       ],
     );
-    assert.equal(render(metricFamilies(CONNECTION_RULES, [])), '');
+    assert.equal(render(tally(CONNECTION_RULES, []).families), '');
   });
 
   it('tell of the run', () => {
     const run = { success: false, time: NOW, seconds: 0.25, unparsedRows: 7, version: '1.2.3' };
-    const { samples } = readExposition(render(metricFamilies(RUN_RULES, [run])));
+    const { samples } = readExposition(render(tally(RUN_RULES, [run]).families));
     assert.deepEqual(
       samples.map(({ name, labels, value }) => [name.replace('ssh_sessions_exporter_', ''), labels, value]),
       [

@@ -18,43 +18,49 @@ const row: WRow = {
 };
 const parsed = { ...row, idle: '5.00s', jcpu: '0.05s', pcpu: '?' };
 
+/** @param size of the pieces that the output comes in, in bytes */
+function read(output: Buffer, size = output.length) {
+  const pieces: Buffer[] = [];
+  for (let start = 0; start < output.length; start += size) pieces.push(output.subarray(start, start + size));
+  const { hasFrom, rows, unreadable } = parse(pieces);
+  return { hasFrom, rows: [...rows], unreadable };
+}
+
 describe('parse', () => {
   it('reads a row by its columns', () => {
-    assert.deepEqual(parse(printW([row], DEFAULT_LAYOUT)), { hasFrom: true, rows: [parsed], unreadable: [] });
+    assert.deepEqual(read(printW([row], DEFAULT_LAYOUT)), { hasFrom: true, rows: [parsed], unreadable: [] });
   });
 
   it('keeps a row whose terminal, idle time and client are blank', () => {
     const blank = { ...row, tty: '', from: '', idle: '       ' };
-    assert.deepEqual(parse(printW([blank], WIDEST_LAYOUT)).rows, [
-      { ...parsed, tty: '', from: '', idle: '' },
-    ]);
+    assert.deepEqual(read(printW([blank], WIDEST_LAYOUT)).rows, [{ ...parsed, tty: '', from: '', idle: '' }]);
   });
 
   it('knows the layout before procps 3.3, where LOGIN@ stands one byte further right than its column', () => {
     const output = printW([row], DEFAULT_LAYOUT).toString().replace('LOGIN@ ', ' LOGIN@');
-    assert.deepEqual(parse(Buffer.from(output)).rows, [parsed]);
+    assert.deepEqual(read(Buffer.from(output)).rows, [parsed]);
   });
 
   it('reads output without FROM and without a line about the system', () => {
     const output = printW([row], { ...DEFAULT_LAYOUT, from: false }).toString();
     const expected = { hasFrom: false, rows: [{ ...parsed, from: '' }], unreadable: [] };
-    assert.deepEqual(parse(Buffer.from(output)), expected);
-    assert.deepEqual(parse(Buffer.from(output.replace(/^.*\n/, '\n'))), expected, 'a blank first line');
-    assert.deepEqual(parse(Buffer.from(output.replace(/^.*\n/, ''))), expected, 'none at all');
+    assert.deepEqual(read(Buffer.from(output)), expected);
+    assert.deepEqual(read(Buffer.from(output.replace(/^.*\n/, '\n'))), expected, 'a blank first line');
+    assert.deepEqual(read(Buffer.from(output.replace(/^.*\n/, ''))), expected, 'none at all');
   });
 
   it('is not shifted by a duration that is wider than its column', () => {
     const long = { ...row, idle: printDuration(100 * 86_400), jcpu: printDuration(12_345 * 86_400) };
-    const [read] = parse(printW([long], DEFAULT_LAYOUT)).rows;
-    assert.deepEqual(read, { ...parsed, idle: '100days', jcpu: '12345days' });
+    const [first] = read(printW([long], DEFAULT_LAYOUT)).rows;
+    assert.deepEqual(first, { ...parsed, idle: '100days', jcpu: '12345days' });
   });
 
   it('reads the last row without its newline, and one without WHAT whose blanks were cut', () => {
     const output = printW([{ ...row, what: '' }], DEFAULT_LAYOUT)
       .toString()
       .trimEnd();
-    assert.deepEqual(parse(Buffer.from(output)).rows, [], 'the duration itself lost its blanks');
-    assert.deepEqual(parse(Buffer.from(`${output}   `)).rows, [{ ...parsed, what: '' }]);
+    assert.deepEqual(read(Buffer.from(output)).rows, [], 'the duration itself lost its blanks');
+    assert.deepEqual(read(Buffer.from(`${output}   `)).rows, [{ ...parsed, what: '' }]);
   });
 
   it('takes a byte that is no UTF-8 and every control character for U+FFFD, and keeps the rest', () => {
@@ -67,15 +73,15 @@ describe('parse', () => {
       Buffer.from([0xff, 0xed, 0xa0, 0x80]),
       Buffer.from('\n'),
     ]);
-    const [read] = parse(broken).rows;
-    assert.equal(read?.user, 'jörg\u00a0');
-    assert.equal(read?.what, 'a\uFFFD\uFFFD[31m\uFFFDb \u202e\uFFFD\uFFFD\uFFFD\uFFFD');
+    const [first] = read(broken).rows;
+    assert.equal(first?.user, 'jörg\u00a0');
+    assert.equal(first?.what, 'a\uFFFD\uFFFD[31m\uFFFDb \u202e\uFFFD\uFFFD\uFFFD\uFFFD');
   });
 
   it('reports what it cannot read and reads the rest', () => {
     const output = printW([row, row], DEFAULT_LAYOUT).toString().split('\n');
     output.splice(3, 0, 'no row at all', row.user, '\u001b[2J');
-    const { rows, unreadable } = parse(Buffer.from(output.join('\n')));
+    const { rows, unreadable } = read(Buffer.from(output.join('\n')));
     assert.equal(rows.length, 2);
     assert.deepEqual(unreadable, ['no row at all', row.user, '\uFFFD[2J']);
   });
@@ -99,7 +105,7 @@ describe('parse', () => {
           .find((line) => line.trim() !== '')
           ?.trim() ?? 'w printed nothing';
       assert.throws(
-        () => parse(Buffer.from(output)),
+        () => read(Buffer.from(output)),
         (error: Error) => {
           assert.ok(error.message.includes(first.replaceAll('\t', '\uFFFD')), error.message);
           assert.match(error.message, /w -i/);
@@ -136,23 +142,59 @@ describe('parse', () => {
           jcpu: each.jcpu.trim(),
           pcpu: each.pcpu.trim(),
         }));
-        assert.deepEqual(parse(printW(rows, chosen)), { hasFrom: true, rows: trimmed, unreadable: [] });
+        assert.deepEqual(read(printW(rows, chosen)), { hasFrom: true, rows: trimmed, unreadable: [] });
       }),
       { numRuns: 2000 },
     );
+  });
+
+  it('reads the same, in whatever pieces the output comes', () => {
+    const umlauts = { ...row, user: 'jörg', from: '\u{1f427}', what: 'a\u{1f427}'.repeat(100) };
+    const output = Buffer.concat([
+      printW([row, umlauts, row], WIDEST_LAYOUT),
+      Buffer.from('no row \u{1f427}'),
+    ]);
+    const expected = read(output);
+    assert.deepEqual([expected.rows.length, expected.unreadable], [3, ['no row \u{1f427}']]);
+    for (let size = 1; size < output.length; size++)
+      assert.deepEqual(read(output, size), expected, `${size}`);
+  });
+
+  it('reads rows and a line that are longer than what it decodes at a time', () => {
+    const rows = Array.from({ length: 1000 }, (_, index) => ({
+      ...row,
+      tty: `pts/${index}`,
+      what: '\u{1f427} '.repeat(index),
+    }));
+    const flood = 'x'.repeat(1_000_000);
+    const output = Buffer.concat([
+      printW(rows, WIDEST_LAYOUT),
+      Buffer.from(`${flood}\n`),
+      printW(rows, WIDEST_LAYOUT),
+    ]);
+    const result = read(output);
+    const printed = rows.map((each) => ({
+      ...each,
+      what: each.what.trim(),
+      idle: '5.00s',
+      jcpu: '0.05s',
+      pcpu: '?',
+    }));
+    assert.deepEqual(result.rows, [...printed, ...printed]);
+    assert.equal(result.unreadable[0], flood.slice(0, 1000));
   });
 
   it('never throws for bytes below the column names, and accounts for every line', () => {
     const head = printW([], DEFAULT_LAYOUT);
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 400 }), (junk) => {
-        const { rows, unreadable } = parse(Buffer.concat([head, junk]));
+        const { rows, unreadable } = read(Buffer.concat([head, junk]));
         const lines = Buffer.from(junk)
           .toString('latin1')
           .split('\n')
           .filter((line) => line !== '');
         assert.equal(rows.length + unreadable.length, lines.length);
-        for (const read of rows) assert.deepEqual(Object.keys(read), [...COLUMNS]);
+        for (const each of rows) assert.deepEqual(Object.keys(each), [...COLUMNS]);
       }),
     );
   });

@@ -18,8 +18,8 @@ const row: Row = {
 
 const ssh = { all: false, args: true };
 
-function select(rows: readonly Row[], selection = ssh, hasFrom = true) {
-  return selectSessions({ hasFrom, rows, unreadable: [] }, selection, NOW);
+function select(rows: readonly Row[], selection = ssh, hasFrom = true, leaveOut = (_: Row) => {}) {
+  return [...selectSessions({ hasFrom, rows, unreadable: [] }, selection, NOW, leaveOut)];
 }
 
 describe('an SSH session', () => {
@@ -63,7 +63,12 @@ describe('an SSH session', () => {
   ] as const;
   for (const [from, what] of local) {
     it(`does not come from "${from}": ${what}`, () => {
-      assert.deepEqual(select([{ ...row, from }]), []);
+      const leftOut: Row[] = [];
+      assert.deepEqual(
+        select([{ ...row, from }], ssh, true, (each) => leftOut.push(each)),
+        [],
+      );
+      assert.deepEqual(leftOut, [{ ...row, from }]);
       assert.equal(select([{ ...row, from }], { all: true, args: true }).length, 1, 'but --all has it');
     });
   }

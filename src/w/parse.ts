@@ -10,11 +10,13 @@ export type Column = (typeof COLUMNS)[number];
 /** A login as w prints it: clean text without the blanks around it, empty where w printed nothing. */
 export type Row = Readonly<Record<Column, string>>;
 
+/** What w printed. It is read while its rows are gone through, so that 100,000 are not in memory at once. */
 export interface Listing {
   /** Whether the output has a FROM column; without it, from is empty in every row. */
   readonly hasFrom: boolean;
-  readonly rows: readonly Row[];
-  /** The start of each row that could not be read, as clean text. */
+  /** Can be gone through once. */
+  readonly rows: Iterable<Row>;
+  /** The start of each row so far that could not be read, as clean text. */
   readonly unreadable: readonly string[];
 }
 
@@ -29,31 +31,65 @@ const MOST_KEPT = 1000;
 
 /** How far before its name the column of LOGIN@ begins, in bytes: one, and two before procps 3.3. */
 const LOGIN_INDENTS = [1, 2];
+
+/** In bytes. Values are cut from a piece and keep it in memory; text that is soon dropped with them is cheap. */
+const PIECE = 64 * 1024;
+
+const SPACE = 0x20;
+
 /**
  * Reads the output of procps' w (showinfo in w.c): a line about the system, which may be blank, the column
  * names, and a row per login. USER, TTY and FROM are cut by byte at the places that the header gives, for
  * each of them can be blank or hold blanks; the rest is known by its notation, for a long duration shifts
  * what follows it.
  *
+ * @param output in pieces of any size
  * @throws Failure when the column names are not those of procps
  */
-export function parse(output: Buffer): Listing {
-  // w counts its columns in bytes.
-  const lines = byteText(output).split('\n');
-  const header = lines.findIndex((line, index) => index < 2 && isHeader(line));
-  const names = lines[header];
-  if (names === undefined) throw new Failure(unknownHeader(lines));
-
-  const layout = layOut(names);
-  const rows: Row[] = [];
+export function parse(output: Iterable<Buffer>): Listing {
+  const lines = readLines(output);
+  const layout = layOut(readHeader(lines));
   const unreadable: string[] = [];
-  for (const line of lines.slice(header + 1)) {
+  return { hasFrom: layout.from !== undefined, rows: readRows(lines, layout, unreadable), unreadable };
+}
+
+/** w counts its columns in bytes, so a line has one character a byte. */
+function* readLines(output: Iterable<Buffer>): Generator<string> {
+  let rest = '';
+  for (const bytes of output) {
+    for (let start = 0; start < bytes.length; start += PIECE) {
+      const text = byteText(bytes.length <= PIECE ? bytes : bytes.subarray(start, start + PIECE));
+      rest += text;
+      // A line can be as long as all that is read, and must not be put together anew with every piece.
+      if (!text.includes('\n')) continue;
+      const lines = rest.split('\n');
+      rest = lines.pop() ?? '';
+      yield* lines;
+    }
+  }
+  yield rest;
+}
+
+/** @param lines of which those up to the column names are taken */
+function readHeader(lines: Generator<string>): string {
+  const skipped: string[] = [];
+  while (skipped.length < 2) {
+    const { done, value } = lines.next();
+    if (done) break;
+    if (isHeader(value)) return value;
+    skipped.push(value);
+  }
+  throw new Failure(unknownHeader([...skipped, ...lines]));
+}
+
+/** @param unreadable where to add the rows that cannot be read */
+function* readRows(lines: Iterable<string>, layout: Layout, unreadable: string[]): Generator<Row> {
+  for (const line of lines) {
     if (line === '') continue;
     const row = readRow(line, layout);
-    if (row) rows.push(row);
+    if (row) yield row;
     else unreadable.push(cleanText(line.slice(0, MOST_KEPT)));
   }
-  return { hasFrom: layout.from !== undefined, rows, unreadable };
 }
 
 /** A regular expression for this takes 1 % of a run to compile. */
@@ -115,8 +151,8 @@ function readRowAt(line: string, { tty, from }: Layout, times: number): Row | un
 function cell(line = '', from = 0, to = line.length): string {
   let start = from;
   let end = to;
-  while (start < end && line[start] === ' ') start++;
-  while (end > start && line[end - 1] === ' ') end--;
+  while (start < end && line.charCodeAt(start) === SPACE) start++;
+  while (end > start && line.charCodeAt(end - 1) === SPACE) end--;
   return cleanText(line.slice(start, end));
 }
 
