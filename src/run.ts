@@ -113,15 +113,7 @@ function investigateConnections(options: Options, log: Log): readonly Connection
   return connections;
 }
 
-function* allFamilies(
-  findings: Findings | undefined,
-  version: string,
-  clock: Clock,
-): Generator<MetricFamily> {
-  if (findings) {
-    yield* findings.sessions.families;
-    yield* findings.connections.families;
-  }
+function allFamilies(findings: Findings | undefined, version: string, clock: Clock): MetricFamily[] {
   const report = {
     success: findings !== undefined,
     time: clock.now(),
@@ -129,7 +121,11 @@ function* allFamilies(
     unparsedRows: findings?.unparsedRows ?? 0,
     version,
   };
-  yield* tally(RUN_RULES, [report]).families;
+  return [
+    ...(findings?.sessions.families ?? []),
+    ...(findings?.connections.families ?? []),
+    ...tally(RUN_RULES, [report]).families,
+  ];
 }
 
 function write(output: string, text: Iterable<string>, log: Log): void {

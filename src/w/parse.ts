@@ -70,16 +70,16 @@ function* readLines(output: Iterable<Buffer>): Generator<string> {
   yield rest;
 }
 
-/** @param lines of which those up to the column names are taken */
+/** @param lines of which those up to the column names are taken: they are the first or the second */
 function readHeader(lines: Generator<string>): string {
-  const skipped: string[] = [];
-  while (skipped.length < 2) {
+  let first = '';
+  for (let count = 1; count <= 2 || first === ''; count++) {
     const { done, value } = lines.next();
     if (done) break;
-    if (isHeader(value)) return value;
-    skipped.push(value);
+    if (count <= 2 && isHeader(value)) return value;
+    if (first === '' && value.trim() !== '') first = value;
   }
-  throw new Failure(unknownHeader([...skipped, ...lines]));
+  throw new Failure(unknownHeader(first));
 }
 
 /** @param unreadable where to add the rows that cannot be read */
@@ -156,8 +156,9 @@ function cell(line = '', from = 0, to = line.length): string {
   return cleanText(line.slice(start, end));
 }
 
-function unknownHeader(lines: readonly string[]): string {
-  const first = cell((lines.find((line) => line.trim() !== '') ?? '').slice(0, MOST_KEPT)).slice(0, 80);
-  const what = first === '' ? 'w printed nothing' : `this is not the output of procps' w: "${first}"`;
+/** @param first line that is not blank */
+function unknownHeader(first: string): string {
+  const start = cell(first.slice(0, MOST_KEPT)).slice(0, 80);
+  const what = start === '' ? 'w printed nothing' : `this is not the output of procps' w: "${start}"`;
   return `${what}; install procps (apt-get install procps), or save the output with: LC_ALL=C.UTF-8 w -i`;
 }
