@@ -90,6 +90,7 @@ describe('parse', () => {
     ['nothing', ''],
     ['a blank line', '\n'],
     ['another program', 'bash: w: command not found\n'],
+    ['another program, below blank lines', '\n \n\nbash: w: command not found\n'],
     ['the column names of BusyBox', 'USER\t\tTTY\t\tIDLE\tTIME\t\t HOST\n'],
     ['the column names of BSD', ' 3:04PM  up 1 day\nUSER    TTY      FROM    LOGIN@  IDLE WHAT\n'],
     [
