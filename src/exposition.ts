@@ -11,7 +11,7 @@ export interface Sample {
   readonly value: number;
 }
 
-/** In characters. Short texts that are soon dropped are cheap; a long one is kept in as many parts as it was added to. */
+/** In characters. Written in pieces, 100,000 sessions need not be in memory as one text. */
 const PIECE = 64 * 1024;
 
 /**
@@ -48,14 +48,7 @@ export function labelRenderer<L extends string>(
   names: readonly L[],
 ): (values: Readonly<Record<L, string>>) => string {
   if (names.length === 0) return () => '';
-  const heads = names.map((name, index) => ({ name, head: `${index === 0 ? '{' : '",'}${name}="` }));
-  return (values) => {
-    // Joined once, not added to: of 100,000 sessions the texts in between would be a third of all garbage.
-    const parts: string[] = [];
-    for (const { name, head } of heads) parts.push(head, escapeLabelValue(values[name]));
-    parts.push('"}');
-    return parts.join('');
-  };
+  return (values) => `{${names.map((name) => `${name}="${escapeLabelValue(values[name])}"`).join(',')}}`;
 }
 
 /** A number as Go's ParseFloat reads it; JavaScript differs in the name of infinity only. */
@@ -67,8 +60,6 @@ function renderValue(value: number): string {
 
 /** In a label value, backslash, quote and newline are escaped, and nothing else. */
 function escapeLabelValue(value: string): string {
-  // Few values have any of them, and to look costs half of what it costs to replace.
-  if (!value.includes('\\') && !value.includes('"') && !value.includes('\n')) return value;
   return value.replace(/[\\"\n]/g, (character) => (character === '\n' ? '\\n' : `\\${character}`));
 }
 

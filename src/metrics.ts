@@ -1,6 +1,6 @@
-import type { Connection } from './connections.ts';
 import { labelRenderer, type MetricFamily, type Sample } from './exposition.ts';
 import type { Session } from './session.ts';
+import type { Connection } from './sshd/connections.ts';
 import type { Column } from './w/parse.ts';
 import { parseDuration } from './w/time.ts';
 
@@ -8,8 +8,8 @@ import { parseDuration } from './w/time.ts';
 export interface Run {
   /** Whether w ran and its output was understood. */
   readonly success: boolean;
-  /** When it took place. */
-  readonly time: Date;
+  /** When it took place: Unix time, in milliseconds. */
+  readonly time: number;
   readonly seconds: number;
   readonly unparsedRows: number;
   /** The version of this program. */
@@ -118,7 +118,7 @@ export const RUN_RULES: readonly Rule<'version', Run>[] = [
     name: 'ssh_sessions_exporter_last_run_timestamp_seconds',
     labels: [],
     help: 'Unix time of this run.',
-    value: (run) => run.time.getTime() / 1000,
+    value: (run) => run.time / 1000,
     merge: same,
   },
   {
@@ -151,85 +151,34 @@ export interface Tally {
   readonly families: readonly MetricFamily[];
 }
 
-/** Rules with the same labels, and what they make of the things. To find the place of a thing is most of the work. */
-interface Group<L extends string, T extends Readonly<Record<L, string>>> {
-  readonly render: (thing: T) => string;
-  /** The place of the value of all things with equal labels, by these labels. */
-  readonly places: Map<string, number>;
-  readonly columns: Values<L, T>[];
-}
-
-interface Values<L extends string, T extends Readonly<Record<L, string>>> {
-  readonly rule: Rule<L, T>;
-  /** By place; undefined where no value is known. */
-  readonly values: (number | undefined)[];
-}
-
-/** Goes through the things once, and keeps none: of 100,000 sessions their labels are enough to keep in memory. */
+/** Goes through the things once, and keeps none of them: only values, by the labels as they are written. */
 export function tally<L extends string, T extends Readonly<Record<L, string>>>(
   rules: readonly Rule<L, T>[],
   things: Iterable<T>,
 ): Tally {
-  const groups = groupByLabels(rules);
+  const tables = rules.map((rule) => ({
+    rule,
+    render: labelRenderer(rule.labels),
+    values: new Map<string, number>(),
+  }));
   let count = 0;
   for (const thing of things) {
-    for (const group of groups) add(group, thing);
+    for (const { rule, render, values } of tables) {
+      const value = rule.value(thing);
+      if (value === undefined) continue;
+      const labels = render(thing);
+      const other = values.get(labels);
+      values.set(labels, other === undefined ? value : rule.merge(other, value));
+    }
     count++;
   }
-  return { count, families: groups.flatMap(toFamilies) };
+  const families = tables.map(({ rule: { name, help, whenNone }, values }) => {
+    if (values.size === 0 && whenNone !== undefined) values.set('', whenNone);
+    return { name, help, samples: toSamples(values) };
+  });
+  return { count, families };
 }
 
-/** Rules with the same labels follow each other. */
-function groupByLabels<L extends string, T extends Readonly<Record<L, string>>>(
-  rules: readonly Rule<L, T>[],
-): Group<L, T>[] {
-  const groups: Group<L, T>[] = [];
-  let names: readonly L[] | undefined;
-  for (const rule of rules) {
-    const column: Values<L, T> = { rule, values: [] };
-    if (rule.labels === names) groups.at(-1)?.columns.push(column);
-    else groups.push({ render: labelRenderer(rule.labels), places: new Map(), columns: [column] });
-    names = rule.labels;
-  }
-  return groups;
-}
-
-function add<L extends string, T extends Readonly<Record<L, string>>>(
-  { render, places, columns }: Group<L, T>,
-  thing: T,
-): void {
-  const labels = render(thing);
-  const place = places.get(labels) ?? places.size;
-  if (place === places.size) places.set(labels, place);
-  for (const { rule, values } of columns) {
-    const value = rule.value(thing);
-    const others = values[place];
-    // A value that is not known has a place, too: an array with holes is slow.
-    if (value === undefined || others === undefined) values[place] = others ?? value;
-    else values[place] = rule.merge(others, value);
-  }
-}
-
-function toFamilies<L extends string, T extends Readonly<Record<L, string>>>({
-  places,
-  columns,
-}: Group<L, T>): MetricFamily[] {
-  return columns.map(({ rule, values }) => ({
-    name: rule.name,
-    help: rule.help,
-    samples: toSamples(places, values, rule.whenNone),
-  }));
-}
-
-function* toSamples(
-  places: ReadonlyMap<string, number>,
-  values: readonly (number | undefined)[],
-  whenNone: number | undefined,
-): Generator<Sample> {
-  if (places.size === 0 && whenNone !== undefined) yield { labels: '', value: whenNone };
-  let place = 0;
-  for (const labels of places.keys()) {
-    const value = values[place++];
-    if (value !== undefined) yield { labels, value };
-  }
+function* toSamples(values: ReadonlyMap<string, number>): Generator<Sample> {
+  for (const [labels, value] of values) yield { labels, value };
 }

@@ -1,40 +1,22 @@
-import { writeFileSync } from 'node:fs';
-import { type Connection, readConnections } from './connections.ts';
 import { type MetricFamily, render } from './exposition.ts';
 import { Failure } from './failure.ts';
+import { type Host, reasonOf } from './host/host.ts';
 import { type Log, logFailure } from './log.ts';
 import { CONNECTION_RULES, RUN_RULES, sessionRules, type Tally, tally } from './metrics.ts';
-import { type Selection, selectSessions } from './session.ts';
+import type { Options } from './options.ts';
+import { selectSessions } from './session.ts';
+import { type Connection, readConnections } from './sshd/connections.ts';
 import { replaceFile } from './textfile.ts';
 import { runW } from './w/command.ts';
-import { type Column, parse, type Row } from './w/parse.ts';
+import { parse, type Row } from './w/parse.ts';
 import { readSaved } from './w/saved.ts';
-
-export interface Options extends Selection {
-  /** The file to replace; "-" is standard output. */
-  readonly output: string;
-  /** Saved output of w to read instead of running it; "-" is standard input. */
-  readonly input?: string;
-  /** The labels of ssh_session_info. */
-  readonly labels: readonly Column[];
-  /** Whether to read the connections that sshd serves. */
-  readonly connections: boolean;
-  /** How long w may take, in seconds. */
-  readonly timeout: number;
-}
-
-/** The time, and how long the program has been running, in seconds. Tests bring their own. */
-export interface Clock {
-  now(): Date;
-  elapsed(): number;
-}
 
 const STANDARD_OUTPUT = 1;
 
 /** A flood of unreadable rows must not become a flood of log lines. */
-const MOST_WARNINGS = 10;
+const MAX_WARNINGS = 10;
 /** In characters. In what w prints for this program WHAT begins after that, and can hold secrets. */
-const MOST_QUOTED = 200;
+const MAX_QUOTED = 200;
 
 /** What a run found out. */
 interface Findings {
@@ -48,22 +30,20 @@ interface Findings {
  * so: the old sessions would be taken for those of now.
  *
  * @param version of this program
+ * @param host the system, and the clock
  * @returns whether all went well; what did not has been logged
  */
-export function run(options: Options, version: string, clock: Clock, log: Log): boolean {
-  log(
-    'debug',
-    `ssh-sessions-exporter ${version}, Node ${process.version} on ${process.arch}, run by user ${process.getuid?.()}`,
-  );
+export function run(options: Options, version: string, host: Host, log: Log): boolean {
+  log('debug', `ssh-sessions-exporter ${version}, ${host.name}, run by user ${host.uid()}`);
   let findings: Findings | undefined;
   try {
-    findings = investigate(options, clock, log);
+    findings = investigate(options, host, log);
   } catch (error) {
     logFailure(error, log);
   }
-  const text = render(allFamilies(findings, version, clock));
+  const text = render(allFamilies(findings, version, host));
   try {
-    write(options.output, text, log);
+    write(options.output, text, host, log);
   } catch (error) {
     logFailure(error, log);
     return false;
@@ -73,37 +53,36 @@ export function run(options: Options, version: string, clock: Clock, log: Log): 
   return true;
 }
 
-function investigate(options: Options, clock: Clock, log: Log): Findings {
-  const output = options.input === undefined ? [runW(options.timeout, log)] : readSaved(options.input);
+function investigate(options: Options, host: Host, log: Log): Findings {
+  const output =
+    options.input === undefined ? runW(host, options.timeout, log) : readSaved(host, options.input);
   const listing = parse(output);
   let leftOut = 0;
   const leaveOut = ({ user, tty, from }: Row) => {
     leftOut++;
-    log('debug', () => `left out ${user} on "${tty}": "${from}" is no remote host`);
+    log('debug', () => `skipped ${user} on "${tty}": "${from}" is not a remote host`);
   };
-  const sessions = tally(
-    sessionRules(options.labels),
-    selectSessions(listing, options, clock.now(), leaveOut),
-  );
+  const moment = { now: host.now(), utcOffset: host.utcOffset };
+  const sessions = tally(sessionRules(options.labels), selectSessions(listing, options, moment, leaveOut));
   const unparsedRows = listing.unreadable.length;
   warnOfUnreadable('row of w', listing.unreadable, log);
   log(
     'debug',
     () =>
       `${sessions.count + leftOut + unparsedRows} rows of w: ${sessions.count} exported, ` +
-      `${leftOut} left out, ${unparsedRows} not read`,
+      `${leftOut} skipped, ${unparsedRows} not read`,
   );
   return {
     sessions,
     unparsedRows,
-    connections: tally(CONNECTION_RULES, investigateConnections(options, log)),
+    connections: tally(CONNECTION_RULES, investigateConnections(options, host, log)),
   };
 }
 
 /** Saved output of w says nothing of this machine's connections. */
-function investigateConnections(options: Options, log: Log): readonly Connection[] {
+function investigateConnections(options: Options, host: Host, log: Log): readonly Connection[] {
   if (!options.connections || options.input !== undefined) return [];
-  const { connections, unreadable } = readConnections();
+  const { connections, unreadable } = readConnections(host);
   log(
     'debug',
     () =>
@@ -113,11 +92,11 @@ function investigateConnections(options: Options, log: Log): readonly Connection
   return connections;
 }
 
-function allFamilies(findings: Findings | undefined, version: string, clock: Clock): MetricFamily[] {
+function allFamilies(findings: Findings | undefined, version: string, host: Host): MetricFamily[] {
   const report = {
     success: findings !== undefined,
-    time: clock.now(),
-    seconds: clock.elapsed(),
+    time: host.now(),
+    seconds: host.elapsed(),
     unparsedRows: findings?.unparsedRows ?? 0,
     version,
   };
@@ -128,30 +107,29 @@ function allFamilies(findings: Findings | undefined, version: string, clock: Clo
   ];
 }
 
-function write(output: string, text: Iterable<string>, log: Log): void {
+function write(output: string, text: Iterable<string>, host: Host, log: Log): void {
   if (output === '-') {
-    print(text);
+    print(text, host);
     return;
   }
   if (!output.endsWith('.prom')) {
-    log('warning', `node_exporter reads files that end in .prom only, and will not read ${output}`);
+    log('warning', `node_exporter only reads files ending in .prom and will ignore ${output}`);
   }
-  replaceFile(output, text);
+  replaceFile(host, output, text);
 }
 
-function print(text: Iterable<string>): void {
+function print(text: Iterable<string>, host: Host): void {
   try {
-    for (const piece of text) writeFileSync(STANDARD_OUTPUT, piece);
+    for (const piece of text) host.write(STANDARD_OUTPUT, piece);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new Failure(`cannot write standard output: ${reason}; name a file with --output`);
+    throw new Failure(`cannot write standard output: ${reasonOf(error)}; name a file with --output`);
   }
 }
 
 function warnOfUnreadable(what: string, texts: readonly string[], log: Log): void {
-  for (const text of texts.slice(0, MOST_WARNINGS)) {
-    log('warning', `cannot read this ${what}: "${text.slice(0, MOST_QUOTED)}"`);
+  for (const text of texts.slice(0, MAX_WARNINGS)) {
+    log('warning', `cannot read this ${what}: "${text.slice(0, MAX_QUOTED)}"`);
   }
-  const rest = texts.length - MOST_WARNINGS;
-  if (rest > 0) log('warning', `cannot read ${rest} more of the kind`);
+  const rest = texts.length - MAX_WARNINGS;
+  if (rest > 0) log('warning', `cannot read ${rest} more like this`);
 }

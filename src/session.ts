@@ -1,6 +1,6 @@
 import { Failure } from './failure.ts';
 import type { Listing, Row } from './w/parse.ts';
-import { parseLogin } from './w/time.ts';
+import { type Moment, parseLogin } from './w/time.ts';
 
 /** A login as w prints it, with its client alone in from. */
 export interface Session extends Row {
@@ -18,14 +18,14 @@ export interface Selection {
 /**
  * The sessions among w's rows, in w's order.
  *
- * @param now when w was run: LOGIN@ is relative to it
+ * @param moment when w was run: LOGIN@ is relative to it
  * @param leaveOut is given each other row
  * @throws Failure when the rows do not say where a login came from and only SSH sessions are wanted
  */
 export function* selectSessions(
   listing: Listing,
   selection: Selection,
-  now: Date,
+  moment: Moment,
   leaveOut: (row: Row) => void,
 ): Generator<Session> {
   if (!listing.hasFrom && !selection.all) {
@@ -33,7 +33,7 @@ export function* selectSessions(
       'this output was made without FROM, so SSH sessions cannot be told from others; save it with w -i, or use --all',
     );
   }
-  const timestamp = loginTimestamps(now);
+  const timestamp = loginTimestamps(moment);
   for (const row of listing.rows) {
     if (!selection.all && !isSsh(row)) {
       leaveOut(row);
@@ -75,10 +75,10 @@ export function isSsh({ from }: Pick<Row, 'from'>): boolean {
 }
 
 /** Of many rows few have a login time of their own, and working out local time is the dearest part of a row. */
-function loginTimestamps(now: Date): (login: string) => number | undefined {
+function loginTimestamps(moment: Moment): (login: string) => number | undefined {
   const known = new Map<string, number | undefined>();
   return (login) => {
-    if (!known.has(login)) known.set(login, parseLogin(login, now)?.getTime());
+    if (!known.has(login)) known.set(login, parseLogin(login, moment));
     const milliseconds = known.get(login);
     return milliseconds === undefined ? undefined : milliseconds / 1000;
   };

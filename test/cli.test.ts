@@ -363,21 +363,26 @@ describe('the command line', () => {
 
   it('tells at the level debug what a maintainer needs to know', () => {
     const { stderr } = exporter(['-o', '-', '--log-level', 'debug'], { env: { TZ: 'Europe/Berlin' } });
-    assert.ok(stderr.includes(`debug: ssh-sessions-exporter ${version}, Node ${process.version}`), stderr);
+    assert.ok(
+      stderr.includes(
+        `debug: ssh-sessions-exporter ${version}, Node.js ${process.versions.node}, run by user 0`,
+      ),
+      stderr,
+    );
     assert.match(stderr, /^debug: w from procps-ng \S+: TZ=Europe\/Berlin PROCPS_USERLEN=32 .* w -i$/m);
     assert.match(stderr, /^debug: (connection of|no connections)/m);
     const without = exporter(['-o', '-', '--log-level', 'debug'], { env: { PATH: '/nowhere' } });
-    assert.match(without.stderr, /^debug: there is no w: .*\n(debug: .*\n)*error: w not found/m);
+    assert.match(without.stderr, /^debug: w --version failed: .*\n(debug: .*\n)*error: w not found/m);
     const saved = exporter(['-i', '-', '-o', '-', '--log-level', 'debug'], {
       input: `${SAVED}no row\n`,
     }).stderr;
-    assert.match(saved, /^debug: 3 rows of w: 1 exported, 1 left out, 1 not read$/m);
-    assert.match(saved, /^debug: left out ana on "tty1": "-" is no remote host$/m);
+    assert.match(saved, /^debug: 3 rows of w: 1 exported, 1 skipped, 1 not read$/m);
+    assert.match(saved, /^debug: skipped ana on "tty1": "-" is not a remote host$/m);
   });
 
   it('says so when standard output is closed or full', () => {
     const { status, stderr } = exporter(['-o', '-'], { stdout: '/dev/full' });
     assert.equal(status, 1);
-    assert.match(stderr, /^error: cannot write standard output: ENOSPC[^\n]+\n$/);
+    assert.match(stderr, /^error: cannot write standard output: no space left on device[^\n]+\n$/);
   });
 });

@@ -2,13 +2,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { parseLogin } from '../src/w/time.ts';
 import { EXECUTABLE, publicDirectory, standInW } from './support/exporter.ts';
 import { readExposition, soleValue } from './support/exposition.ts';
 import { capture } from './support/process.ts';
 import { lacking } from './support/programs.ts';
 import { printLogin } from './support/w.ts';
-import { inZone } from './support/zone.ts';
+import { inZone, readLogin } from './support/zone.ts';
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
@@ -44,9 +43,9 @@ describe('a login time', () => {
           inZone(zone, () => {
             const login = new Date(then.getTime() - age);
             const now = new Date(then.getTime() + step);
-            const read = parseLogin(printLogin(login, then), now);
+            const read = readLogin(printLogin(login, then), now);
             assert.ok(read !== undefined && Number.isFinite(read.getTime()));
-            // A clock time or weekday is one of the days around now; a date stands for itself.
+            // A clock time or weekday is one of the days around now.
             if (age < 6 * DAY) assert.ok(Math.abs(read.getTime() - now.getTime()) < 8 * DAY);
             // So a clock that is set by whole days moves the login with it.
           }),
@@ -58,11 +57,11 @@ describe('a login time', () => {
   test('on 29 February is read in leap years, and in no other', () => {
     const now = new Date('2028-03-20T12:00:00Z');
     inZone('UTC', () => {
-      assert.equal(parseLogin('29Feb28', now)?.toISOString(), '2028-02-29T00:00:00.000Z');
-      assert.equal(parseLogin('29Feb24', now)?.toISOString(), '2024-02-29T00:00:00.000Z');
-      assert.equal(parseLogin('29Feb27', now), undefined);
+      assert.equal(readLogin('29Feb28', now)?.toISOString(), '2028-02-29T00:00:00.000Z');
+      assert.equal(readLogin('29Feb24', now)?.toISOString(), '2024-02-29T00:00:00.000Z');
+      assert.equal(readLogin('29Feb27', now), undefined);
       assert.equal(
-        parseLogin('Tue23', new Date('2028-03-01T12:00:00Z'))?.toISOString(),
+        readLogin('Tue23', new Date('2028-03-01T12:00:00Z'))?.toISOString(),
         '2028-02-29T23:00:00.000Z',
       );
     });

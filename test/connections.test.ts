@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import { readConnections } from '../src/connections.ts';
+import { host } from '../src/host/node.ts';
+import { readConnections } from '../src/sshd/connections.ts';
 import { scratch } from './support/exporter.ts';
 
 interface FakeProcess {
@@ -79,13 +80,14 @@ describe('a connection', () => {
   ] as const;
   for (const [title, user, kind] of titles) {
     it(`is what "${title}" stands for`, (context) => {
-      const found = readConnections(proc(context, ...connection(title)));
+      const found = readConnections(host, proc(context, ...connection(title)));
       assert.deepEqual(found, { connections: [{ user, kind }], unreadable: [] });
     });
   }
 
   it('is served by sshd-session from OpenSSH 9.8 on', (context) => {
     const { connections } = readConnections(
+      host,
       proc(context, ...connection('sshd-session: pi', PI, 'sshd-session')),
     );
     assert.deepEqual(connections, [{ user: 'pi', kind: 'forward' }]);
@@ -95,14 +97,14 @@ describe('a connection', () => {
     const root = { pid: 21, title: 'sshd-session: root@pts/0' };
     const monitor = { pid: 20, title: 'sshd-session: root [priv]' };
     for (const tree of [[root], [monitor, { ...root, parent: 20 }]]) {
-      const { connections } = readConnections(proc(context, ...tree));
+      const { connections } = readConnections(host, proc(context, ...tree));
       assert.deepEqual(connections, [{ user: 'root', kind: 'terminal' }]);
     }
   });
 
   it('of root is counted once while sshd prepares the shell', (context) => {
     const root = { pid: 20, title: 'sshd: root@notty' };
-    const { connections } = readConnections(proc(context, root, { ...root, pid: 21, parent: 20 }));
+    const { connections } = readConnections(host, proc(context, root, { ...root, pid: 21, parent: 20 }));
     assert.deepEqual(connections, [{ user: 'root', kind: 'notty' }]);
   });
 
@@ -110,7 +112,7 @@ describe('a connection', () => {
     const [monitor, served] = connection('sshd: pi@notty');
     assert.ok(monitor && served);
     const root = { pid: 30, parent: 1, title: 'sshd: root@notty' };
-    const { connections } = readConnections(proc(context, { ...monitor, parent: 1 }, served, root));
+    const { connections } = readConnections(host, proc(context, { ...monitor, parent: 1 }, served, root));
     assert.deepEqual(connections, [
       { user: 'pi', kind: 'notty' },
       { user: 'root', kind: 'notty' },
@@ -122,7 +124,7 @@ describe('a connection', () => {
     const innerOfRoot = { pid: 31, parent: 30, title: 'sshd: root@internal-sftp' };
     const root = { pid: 30, title: 'sshd: root@notty' };
     const tree = proc(context, ...connection('sshd: pi@notty'), inner, root, innerOfRoot);
-    assert.deepEqual(readConnections(tree), {
+    assert.deepEqual(readConnections(host, tree), {
       connections: [
         { user: 'pi', kind: 'notty' },
         { user: 'root', kind: 'notty' },
@@ -166,14 +168,14 @@ describe('no connection', () => {
   ];
   for (const [what, process] of others) {
     it(`is ${what}`, (context) => {
-      assert.deepEqual(readConnections(proc(context, process)), { connections: [], unreadable: [] });
+      assert.deepEqual(readConnections(host, proc(context, process)), { connections: [], unreadable: [] });
     });
   }
 
   it('is what root runs as another user over SSH, whatever that calls itself', (context) => {
     const root = { pid: 20, title: 'sshd: root@notty' };
     const child = { pid: 21, parent: 20, uids: PI, title: 'sshd: pi@pts/9' };
-    assert.deepEqual(readConnections(proc(context, root, child)).connections, [
+    assert.deepEqual(readConnections(host, proc(context, root, child)).connections, [
       { user: 'root', kind: 'notty' },
     ]);
   });
@@ -186,7 +188,7 @@ describe('no connection', () => {
       title: 'sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups',
     };
     const child = { pid: 21, parent: 20, uids: PI, title: 'sshd: root@pts/9' };
-    assert.deepEqual(readConnections(proc(context, forger, child)).connections, []);
+    assert.deepEqual(readConnections(host, proc(context, forger, child)).connections, []);
   });
 
   it('is a thread of the kernel, which is not even looked at; in a container process 2 is any other', (context) => {
@@ -201,7 +203,7 @@ describe('no connection', () => {
       );
       mkdirSync(join(root, '2/task/2'), { recursive: true });
       writeFileSync(join(root, '2/task/2/children'), '3 20 ');
-      assert.deepEqual(readConnections(root).connections, connections);
+      assert.deepEqual(readConnections(host, root).connections, connections);
     }
   });
 
@@ -214,7 +216,7 @@ describe('no connection', () => {
   ] as const;
   for (const [title, text] of unreadable) {
     it(`is "${title}", which sshd does not write in full: it is reported`, (context) => {
-      const found = readConnections(proc(context, ...connection(title)));
+      const found = readConnections(host, proc(context, ...connection(title)));
       assert.deepEqual(found, { connections: [], unreadable: [text] });
     });
   }
@@ -224,6 +226,6 @@ describe('no connection', () => {
     mkdirSync(join(root, '99'));
     mkdirSync(join(root, '98'));
     writeFileSync(join(root, '98', 'comm'), 'sshd\n');
-    assert.equal(readConnections(root).connections.length, 1);
+    assert.equal(readConnections(host, root).connections.length, 1);
   });
 });

@@ -7,6 +7,7 @@ import { selectSessions } from '../src/session.ts';
 import { cleanText } from '../src/text.ts';
 import { COLUMNS, type Column, type Row } from '../src/w/parse.ts';
 import { labelsOf, readExposition, soleValue } from './support/exposition.ts';
+import { momentOf } from './support/zone.ts';
 
 const NOW = new Date('2026-11-23T15:00:00Z');
 
@@ -27,7 +28,7 @@ function render(families: Iterable<MetricFamily>): string {
 
 function expose(rows: readonly Row[], labels: readonly Column[] = COLUMNS): string {
   const listing = { hasFrom: true, rows, unreadable: [] };
-  const sessions = selectSessions(listing, { all: true, args: true }, NOW, () => assert.fail());
+  const sessions = selectSessions(listing, { all: true, args: true }, momentOf(NOW), () => assert.fail());
   return render(tally(sessionRules(labels), sessions).families);
 }
 
@@ -141,7 +142,7 @@ describe('metric families', () => {
   });
 
   it('tell of the run', () => {
-    const run = { success: false, time: NOW, seconds: 0.25, unparsedRows: 7, version: '1.2.3' };
+    const run = { success: false, time: NOW.getTime(), seconds: 0.25, unparsedRows: 7, version: '1.2.3' };
     const { samples } = readExposition(render(tally(RUN_RULES, [run]).families));
     assert.deepEqual(
       samples.map(({ name, labels, value }) => [name.replace('ssh_sessions_exporter_', ''), labels, value]),

@@ -14,7 +14,7 @@ import {
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { EXECUTABLE, publicDirectory, runExporter } from './support/exporter.ts';
-import { succeed } from './support/process.ts';
+import { capture } from './support/process.ts';
 import { lackingRoot } from './support/programs.ts';
 import { NOBODY } from './support/root.ts';
 import { makeVersions, type Version } from './support/versions.ts';
@@ -51,11 +51,14 @@ describe('root in the directory of another account', { skip: lackingRoot() }, ()
     }
   });
 
-  test('writes as root where it may not change its account', { skip: refusal }, async () => {
+  test('writes nothing where it may not change its account', async () => {
     const file = join(foreignDirectory(), 'ssh.prom');
     const bounded = ['setpriv', '--bounding-set=-all,+dac_override', '--inh-caps=-all', '--'];
-    await succeed([...bounded, process.execPath, EXECUTABLE, '-i', version.input, '-o', file]);
-    assert.equal(statSync(file).uid, 0);
+    const run = [...bounded, process.execPath, EXECUTABLE, '-i', version.input, '-o', file];
+    const { status, stderr } = await capture(run);
+    assert.equal(status, 1);
+    assert.match(stderr, /^error: cannot write into .*: it belongs to another account.*sudo -u '#65534'/);
+    assert.deepEqual(readdirSync(join(file, '..')), []);
   });
 
   test('does not follow that account’s link to a file of root', async () => {
@@ -68,7 +71,7 @@ describe('root in the directory of another account', { skip: lackingRoot() }, ()
     assert.equal(status, 1);
     assert.match(
       stderr,
-      /^error: cannot write .*: it is a link of another account \(uid 65534\); name the file itself/,
+      /^error: cannot write .*: it is a symbolic link of another account \(uid 65534\); name the file itself/,
     );
     assert.equal(readFileSync(victim, 'utf8'), 'precious');
     assert.equal(readlinkSync(link), victim);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { selectSessions } from '../src/session.ts';
 import type { Row } from '../src/w/parse.ts';
+import { momentOf } from './support/zone.ts';
 
 const NOW = new Date('2026-11-23T15:00:00');
 
@@ -19,7 +20,7 @@ const row: Row = {
 const ssh = { all: false, args: true };
 
 function select(rows: readonly Row[], selection = ssh, hasFrom = true, leaveOut = (_: Row) => {}) {
-  return [...selectSessions({ hasFrom, rows, unreadable: [] }, selection, NOW, leaveOut)];
+  return [...selectSessions({ hasFrom, rows, unreadable: [] }, selection, momentOf(NOW), leaveOut)];
 }
 
 describe('an SSH session', () => {

@@ -46,7 +46,7 @@ const SPACE = 0x20;
  * @param output in pieces of any size
  * @throws Failure when the column names are not those of procps
  */
-export function parse(output: Iterable<Buffer>): Listing {
+export function parse(output: Iterable<Uint8Array>): Listing {
   const lines = readLines(output);
   const layout = layOut(readHeader(lines));
   const unreadable: string[] = [];
@@ -54,11 +54,11 @@ export function parse(output: Iterable<Buffer>): Listing {
 }
 
 /** w counts its columns in bytes, so a line has one character a byte. */
-function* readLines(output: Iterable<Buffer>): Generator<string> {
+function* readLines(output: Iterable<Uint8Array>): Generator<string> {
   let rest = '';
   for (const bytes of output) {
     for (let start = 0; start < bytes.length; start += PIECE) {
-      const text = byteText(bytes.length <= PIECE ? bytes : bytes.subarray(start, start + PIECE));
+      const text = byteText(bytes.subarray(start, start + PIECE));
       rest += text;
       // A line can be as long as all that is read, and must not be put together anew with every piece.
       if (!text.includes('\n')) continue;

@@ -1,6 +1,5 @@
-import { readdirSync } from 'node:fs';
-import { readProc } from './proc.ts';
-import { cleanText, isPlain } from './text.ts';
+import type { Host } from '../host/host.ts';
+import { byteText, cleanText } from '../text.ts';
 
 /** An authenticated SSH connection that sshd serves. */
 export interface Connection {
@@ -24,13 +23,13 @@ export interface ConnectionList {
  *
  * @param proc where the process file system is mounted
  */
-export function readConnections(proc = '/proc'): ConnectionList {
-  const processes = readSshdProcesses(proc);
+export function readConnections(host: Host, proc = '/proc'): ConnectionList {
+  const processes = readSshdProcesses(host, proc);
   const serving = new Map<string, { parent: string; connection: Connection }>();
   const unreadable: string[] = [];
   for (const [pid, { parent, isRoots }] of processes) {
     if (!isRoots && !processes.get(parent)?.isRoots) continue;
-    const title = readTitle(`${proc}/${pid}/cmdline`);
+    const title = readTitle(host, `${proc}/${pid}/cmdline`);
     const meaning = understand(title);
     if (meaning === 'unknown') unreadable.push(cleanText(title));
     else if (meaning !== 'none') serving.set(pid, { parent, connection: meaning });
@@ -54,15 +53,15 @@ interface SshdProcess {
 }
 
 /** @returns those of this host, by process id */
-function readSshdProcesses(proc: string): Map<string, SshdProcess> {
+function readSshdProcesses(host: Host, proc: string): Map<string, SshdProcess> {
   const processes = new Map<string, SshdProcess>();
-  const names = readdirSync(proc);
-  const kernelThreads = names.includes(KTHREADD) ? readKernelThreads(proc) : new Set();
+  const names = host.list(proc);
+  const kernelThreads = names.includes(KTHREADD) ? readKernelThreads(host, proc) : new Set();
   for (const pid of names) {
     if (!(Number(pid) > 0) || kernelThreads.has(pid)) continue;
     try {
-      if (!isSshd(readProc(`${proc}/${pid}/comm`))) continue;
-      const status = readProc(`${proc}/${pid}/status`);
+      if (!isSshd(byteText(host.readSmallFile(`${proc}/${pid}/comm`)))) continue;
+      const status = byteText(host.readSmallFile(`${proc}/${pid}/status`));
       if (!isOfContainer(status)) processes.set(pid, toProcess(status));
     } catch {
       // The process has ended since the directory was read.
@@ -78,10 +77,10 @@ function readSshdProcesses(proc: string): Map<string, SshdProcess> {
 const KTHREADD = '2';
 
 /** @returns nothing where process 2 is any other, as in a container, or the kernel has no CONFIG_PROC_CHILDREN */
-function readKernelThreads(proc: string): ReadonlySet<string> {
+function readKernelThreads(host: Host, proc: string): ReadonlySet<string> {
   try {
-    if (readProc(`${proc}/${KTHREADD}/comm`) !== 'kthreadd\n') return new Set();
-    return new Set(readProc(`${proc}/${KTHREADD}/task/${KTHREADD}/children`).split(' '));
+    if (byteText(host.readSmallFile(`${proc}/${KTHREADD}/comm`)) !== 'kthreadd\n') return new Set();
+    return new Set(byteText(host.readSmallFile(`${proc}/${KTHREADD}/task/${KTHREADD}/children`)).split(' '));
   } catch {
     return new Set();
   }
@@ -109,11 +108,10 @@ function readField(status: string, name: string): string {
 }
 
 /** @returns bytes, one to a character; nothing for a process that has ended */
-function readTitle(path: string): string {
+function readTitle(host: Host, path: string): string {
   try {
     // setproctitle fills what the arguments took with zero bytes.
-    const [title = ''] = readProc(path).split('\0', 1);
-    const bytes = isPlain(title) ? title : Buffer.from(title).toString('latin1');
+    const [bytes = ''] = byteText(host.readSmallFile(path)).split('\0', 1);
     return bytes.includes('\\') ? bytes.replace(ESCAPE, decodeEscape) : bytes;
   } catch {
     return '';
