@@ -1,6 +1,7 @@
 import { labelRenderer, type MetricFamily, type Sample } from './exposition.ts';
 import type { Session } from './session.ts';
 import type { Connection } from './sshd/connections.ts';
+import type { Kind } from './sshd/title.ts';
 import type { Column } from './w/parse.ts';
 import { parseDuration } from './w/time.ts';
 
@@ -96,12 +97,38 @@ export function sessionRules(infoLabels: readonly Column[]): readonly Rule<Colum
   ];
 }
 
-export const CONNECTION_RULES: readonly Rule<'user' | 'kind', Connection>[] = [
+export const CONNECTION_RULES: readonly Rule<'user' | 'kind', Pick<Connection, 'user' | 'kind'>>[] = [
   {
     name: 'ssh_connections',
     labels: ['user', 'kind'],
     help: 'Authenticated SSH connections that sshd serves: with a terminal, a command or sftp (notty), or forwarding only.',
     value: () => 1,
+    merge: count,
+  },
+];
+
+/** Connections that w lists in no row. */
+export interface Unlisted {
+  readonly kind: Kind;
+  readonly connections: number;
+}
+
+export const UNLISTED_RULES: readonly Rule<'kind', Unlisted>[] = [
+  {
+    name: 'ssh_sessions_unlisted',
+    labels: ['kind'],
+    help: 'Connections that sshd serves and w does not list.',
+    value: ({ connections }) => connections,
+    merge: count,
+  },
+];
+
+export const UNVERIFIED_RULES: readonly Rule<never, { readonly sessions: number }>[] = [
+  {
+    name: 'ssh_sessions_unverified',
+    labels: [],
+    help: 'Active SSH sessions that only w tells of: no process of sshd serves them.',
+    value: ({ sessions }) => sessions,
     merge: count,
   },
 ];

@@ -2,13 +2,23 @@ import { type MetricFamily, render } from './exposition.ts';
 import { Failure } from './failure.ts';
 import { type Host, reasonOf } from './host/host.ts';
 import { type Log, logFailure } from './log.ts';
-import { CONNECTION_RULES, RUN_RULES, sessionRules, type Tally, tally } from './metrics.ts';
+import { clientOf, readSessions } from './logind.ts';
+import {
+  CONNECTION_RULES,
+  RUN_RULES,
+  sessionRules,
+  type Tally,
+  tally,
+  UNLISTED_RULES,
+  UNVERIFIED_RULES,
+} from './metrics.ts';
 import type { Options } from './options.ts';
-import { selectSessions } from './session.ts';
-import { type Connection, readConnections } from './sshd/connections.ts';
+import { agree, type Login, reconcile, selectLogins, toSessions } from './session.ts';
+import { type Connection, type ConnectionList, connectionReader } from './sshd/connections.ts';
+import { KINDS } from './sshd/title.ts';
 import { replaceFile } from './textfile.ts';
-import { runW } from './w/command.ts';
-import { parse, type Row } from './w/parse.ts';
+import { requireOpenProc, runW } from './w/command.ts';
+import { type Listing, parse, type Row } from './w/parse.ts';
 import { readSaved } from './w/saved.ts';
 
 const STANDARD_OUTPUT = 1;
@@ -18,11 +28,11 @@ const MAX_WARNINGS = 10;
 /** In characters. In what w prints for this program WHAT begins after that, and can hold secrets. */
 const MAX_QUOTED = 200;
 
-/** What a run found out. */
+/** What a run found out. What could not be found out is not there. */
 interface Findings {
-  readonly sessions: Tally;
+  readonly sessions?: Tally;
+  readonly others: readonly Tally[];
   readonly unparsedRows: number;
-  readonly connections: Tally;
 }
 
 /**
@@ -35,7 +45,7 @@ interface Findings {
  */
 export function run(options: Options, version: string, host: Host, log: Log): boolean {
   log('debug', `ssh-sessions-exporter ${version}, ${host.name}, run by user ${host.uid()}`);
-  let findings: Findings | undefined;
+  let findings: Findings = { others: [], unparsedRows: 0 };
   try {
     findings = investigate(options, host, log);
   } catch (error) {
@@ -48,63 +58,110 @@ export function run(options: Options, version: string, host: Host, log: Log): bo
     logFailure(error, log);
     return false;
   }
-  if (!findings) return false;
+  if (!findings.sessions) return false;
   log('info', `${findings.sessions.count} sessions written to ${options.output}`);
   return true;
 }
 
 function investigate(options: Options, host: Host, log: Log): Findings {
-  const output =
-    options.input === undefined ? runW(host, options.timeout, log) : readSaved(host, options.input);
-  const listing = parse(output);
+  if (options.input !== undefined) {
+    return investigateRows(parse(readSaved(host, options.input)), options, host, log);
+  }
+  requireOpenProc(host);
+  if (options.connections) return investigateSshd(options, host, log);
+  return investigateRows(parse(runW(host, options.timeout, log)), options, host, log);
+}
+
+/** Sessions as w alone has them. */
+function investigateRows(listing: Listing, options: Options, host: Host, log: Log): Findings {
   let leftOut = 0;
-  const leaveOut = ({ user, tty, from }: Row) => {
+  const logins = selectLogins(listing, options.all, (row, reason) => {
     leftOut++;
-    log('debug', () => `skipped ${user} on "${tty}": "${from}" is not a remote host`);
+    logLeftOut(row, reason, log);
+  });
+  const sessions = tallySessions(logins, options, host);
+  checkReadable(sessions.count + leftOut, listing, log);
+  return { sessions, others: [], unparsedRows: listing.unreadable.length };
+}
+
+/**
+ * Sessions as w and sshd have them. What only one of them shows can have come or gone in between, so sshd's processes
+ * are then looked at once more.
+ */
+function investigateSshd(options: Options, host: Host, log: Log): Findings {
+  const readConnections = connectionReader(host);
+  const before = readConnections();
+  let listing: Listing | undefined;
+  let rows: readonly Row[] = [];
+  try {
+    listing = parse(runW(host, options.timeout, log));
+    rows = [...listing.rows];
+    checkReadable(rows.length, listing, log);
+  } catch (error) {
+    logFailure(error, log);
+    return { others: tallyConnections(before, log), unparsedRows: listing?.unreadable.length ?? 0 };
+  }
+  const after = agree(rows, before.connections) ? before : readConnections();
+  const sources = {
+    before: before.connections,
+    after: after.connections,
+    clientOf: (connection: Connection) => clientOf(host, connection),
+    logins: () => readSessions(host),
   };
-  const moment = { now: host.now(), utcOffset: host.utcOffset };
-  const sessions = tally(sessionRules(options.labels), selectSessions(listing, options, moment, leaveOut));
-  const unparsedRows = listing.unreadable.length;
-  warnOfUnreadable('row of w', listing.unreadable, log);
-  log(
-    'debug',
-    () =>
-      `${sessions.count + leftOut + unparsedRows} rows of w: ${sessions.count} exported, ` +
-      `${leftOut} skipped, ${unparsedRows} not read`,
-  );
+  const { sessions, unlisted, unverified, leftOut } = reconcile(rows, sources, options.all);
+  for (const { row, reason } of leftOut) logLeftOut(row, reason, log);
   return {
-    sessions,
-    unparsedRows,
-    connections: tally(CONNECTION_RULES, investigateConnections(options, host, log)),
+    sessions: tallySessions(sessions, options, host),
+    others: [
+      tally(
+        UNLISTED_RULES,
+        KINDS.map((kind) => ({ kind, connections: unlisted[kind] })),
+      ),
+      tally(UNVERIFIED_RULES, [{ sessions: unverified }]),
+      ...tallyConnections(after, log),
+    ],
+    unparsedRows: listing.unreadable.length,
   };
 }
 
-/** Saved output of w says nothing of this machine's connections. */
-function investigateConnections(options: Options, host: Host, log: Log): readonly Connection[] {
-  if (!options.connections || options.input !== undefined) return [];
-  const { connections, unreadable } = readConnections(host);
+function tallySessions(logins: Iterable<Login>, options: Options, host: Host): Tally {
+  const moment = { now: host.now(), utcOffset: host.utcOffset };
+  return tally(sessionRules(options.labels), toSessions(logins, options.args, moment));
+}
+
+function tallyConnections({ connections, unreadable }: ConnectionList, log: Log): Tally[] {
   log(
     'debug',
     () =>
       connections.map(({ user, kind }) => `connection of ${user}: ${kind}`).join('\n') || 'no connections',
   );
   warnOfUnreadable('title of an sshd process', unreadable, log);
-  return connections;
+  return [tally(CONNECTION_RULES, connections)];
 }
 
-function allFamilies(findings: Findings | undefined, version: string, host: Host): MetricFamily[] {
+function logLeftOut({ user, tty }: Row, reason: string, log: Log): void {
+  log('debug', () => `skipped ${user} on "${tty}": ${reason}`);
+}
+
+/** @throws Failure when no row could be read: "0 sessions" would be wrong */
+function checkReadable(rows: number, { unreadable }: Listing, log: Log): void {
+  warnOfUnreadable('row of w', unreadable, log);
+  log('debug', `${rows} rows of w, and ${unreadable.length} that cannot be read`);
+  if (rows === 0 && unreadable.length > 0) {
+    throw new Failure('no row of w could be read; run w -i by hand, and report what it prints');
+  }
+}
+
+function allFamilies(findings: Findings, version: string, host: Host): MetricFamily[] {
   const report = {
-    success: findings !== undefined,
+    success: findings.sessions !== undefined,
     time: host.now(),
     seconds: host.elapsed(),
-    unparsedRows: findings?.unparsedRows ?? 0,
+    unparsedRows: findings.unparsedRows,
     version,
   };
-  return [
-    ...(findings?.sessions.families ?? []),
-    ...(findings?.connections.families ?? []),
-    ...tally(RUN_RULES, [report]).families,
-  ];
+  const tallies = [...(findings.sessions ? [findings.sessions] : []), ...findings.others];
+  return [...tallies, tally(RUN_RULES, [report])].flatMap(({ families }) => families);
 }
 
 function write(output: string, text: Iterable<string>, host: Host, log: Log): void {
