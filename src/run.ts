@@ -2,10 +2,22 @@ import { type MetricFamily, render } from './exposition.ts';
 import { Failure } from './failure.ts';
 import { type Host, reasonOf } from './host/host.ts';
 import { type Log, logFailure } from './log.ts';
-import { CONNECTION_RULES, RUN_RULES, sessionRules, type Tally, tally } from './metrics.ts';
+import {
+  CONNECTION_RULES,
+  LOGIN_LOG_RULES,
+  LOGIN_RULES,
+  LOSS_RULES,
+  type Loss,
+  REFUSAL_RULES,
+  RUN_RULES,
+  sessionRules,
+  type Tally,
+  tally,
+} from './metrics.ts';
 import type { Options } from './options.ts';
 import { selectSessions } from './session.ts';
 import { type Connection, readConnections } from './sshd/connections.ts';
+import { type LoginLog, readLogins } from './sshd/loginState.ts';
 import { replaceFile } from './textfile.ts';
 import { runW } from './w/command.ts';
 import { parse, type Row } from './w/parse.ts';
@@ -41,7 +53,8 @@ export function run(options: Options, version: string, host: Host, log: Log): bo
   } catch (error) {
     logFailure(error, log);
   }
-  const text = render(allFamilies(findings, version, host));
+  const logins = investigateLogins(options, host, log);
+  const text = render([...allFamilies(findings, version, host), ...loginFamilies(logins)]);
   try {
     write(options.output, text, host, log);
   } catch (error) {
@@ -90,6 +103,34 @@ function investigateConnections(options: Options, host: Host, log: Log): readonl
   );
   warnOfUnreadable('title of an sshd process', unreadable, log);
   return connections;
+}
+
+/** @returns undefined if there is no log to read */
+function investigateLogins(options: Options, host: Host, log: Log): LoginLog | undefined {
+  if (!options.logins || options.input !== undefined) return undefined;
+  try {
+    return readLogins(host, options.timeout, [], log);
+  } catch (error) {
+    log('warning', `logins: ${reasonOf(error)}; look at the limits of the service, or use --no-logins`);
+    return { success: false, history: undefined };
+  }
+}
+
+function loginFamilies(logins: LoginLog | undefined): readonly MetricFamily[] {
+  if (!logins) return [];
+  const { history } = logins;
+  const losses: Loss[] = history
+    ? [
+        { reason: 'suppressed', lost: history.suppressed },
+        { reason: 'limit', lost: history.limit },
+      ]
+    : [];
+  return [
+    tally(LOGIN_RULES, history?.logins ?? []),
+    tally(REFUSAL_RULES, history ? [history] : []),
+    tally(LOSS_RULES, losses),
+    tally(LOGIN_LOG_RULES, [logins]),
+  ].flatMap(({ families }) => families);
 }
 
 function allFamilies(findings: Findings | undefined, version: string, host: Host): MetricFamily[] {
