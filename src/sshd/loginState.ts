@@ -70,9 +70,13 @@ function update(
   timeout: number,
 ): [State | undefined, string | undefined] {
   const moment = { now: host.now(), uptime: readUptime(host) };
-  const start = before?.cursor || moment.now - DAY;
+  // Before the first message of sshd there is no cursor, and the clock may have been set since the last run.
+  const start = before?.cursor || (before?.time ?? moment.now) - DAY;
   const { entries, cursor, problem, isRefused } = readJournal(host, journal, start, timeout);
-  if (isRefused && before) return update(host, journal, boot, undefined, timeout);
+  if (isRefused && before) {
+    const [state = before, reason] = update(host, journal, boot, undefined, timeout);
+    return [state, reason];
+  }
   if (problem !== undefined && cursor === undefined) return [before, problem];
   const nothing = { refused: 0, suppressed: 0, limit: 0, logins: [], clients: new Map<number, string>() };
   const history = addEntries(before ?? { boot, ...nothing }, entries, moment);
@@ -181,16 +185,18 @@ function writeState(host: Host, state: State, before: State | undefined, log: Lo
   try {
     // Under cron nobody else makes it.
     if (!host.inspect(directory)) host.makeDirectory(directory);
-    if (host.inspect(directory)?.uid !== host.uid()) return;
   } catch (error) {
     log('debug', `cannot create ${directory}: ${reasonOf(error)}`);
-    return;
   }
+  // In another account's directory root would write with that account's rights, and keep them.
+  const status = host.inspect(directory);
+  if (status?.kind !== 'directory' || status.uid !== host.uid()) return;
   try {
     replaceFile(host, `${directory}/${NAME}`, [text], 0o600);
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
-    log('warning', `logins: ${error.message}; until then every run reads 24 hours of the log`);
+    const [reason = ''] = error.message.split(';');
+    log('warning', `logins: ${reason}; until then every run reads 24 hours of the log`);
   }
 }
 
