@@ -11,10 +11,14 @@ const MAX_ARGUMENTS = 16 * 1024;
 
 /** Bytes as text of one character per byte, so that it can be cut by byte. */
 export function byteText(bytes: Uint8Array): string {
-  if (bytes.length <= MAX_ARGUMENTS) return String.fromCharCode(...bytes);
   let text = '';
   for (let start = 0; start < bytes.length; start += MAX_ARGUMENTS) {
-    text += String.fromCharCode(...bytes.subarray(start, start + MAX_ARGUMENTS));
+    const piece: string = Reflect.apply(
+      String.fromCharCode,
+      undefined,
+      bytes.subarray(start, start + MAX_ARGUMENTS),
+    );
+    text += piece;
   }
   return text;
 }

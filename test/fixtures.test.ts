@@ -5,25 +5,13 @@ import { describe, it } from 'node:test';
 import { host } from '../src/host/node.ts';
 import { DEFAULTS } from '../src/options.ts';
 import { run } from '../src/run.ts';
-import { ROOT, scratch } from './support/exporter.ts';
+import { scratch } from './support/exporter.ts';
 import { readExposition } from './support/exposition.ts';
+import { FIXTURES, fact } from './support/fixtures.ts';
 import { inZone } from './support/zone.ts';
-
-/**
- * A folder per capture: what w printed (w.txt), where, when and how it was made (capture.txt), and what is
- * exported from it (expected.prom). After a change on purpose, UPDATE_FIXTURES=1 writes expected.prom anew:
- * read the difference before you commit it.
- */
-const FIXTURES = join(ROOT, 'test/fixtures');
 
 /** A version that no release has, so that releases do not change the files. */
 const VERSION = '0.0.0';
-
-function fact(capture: string, name: string): string {
-  const value = new RegExp(`^${name}: (\\S+)`, 'm').exec(capture)?.[1];
-  if (value === undefined) throw new Error(`capture.txt does not tell: ${name}`);
-  return value;
-}
 
 describe('the capture', () => {
   for (const name of readdirSync(FIXTURES).sort()) {

@@ -194,18 +194,18 @@ function readSmallFile(path: string): Uint8Array {
 /** inode(7). */
 const S_IFMT = 0o170000;
 const S_IFREG = 0o100000;
-const KINDS: Readonly<Record<number, FileStatus['kind']>> = {
-  [S_IFREG]: 'file',
-  9604: 'directory',
-  21609: 'link',
-};
+const KINDS: ReadonlyMap<number, FileStatus['kind']> = new Map([
+  [S_IFREG, 'file'],
+  [0o040000, 'directory'],
+  [0o120000, 'link'],
+]);
 
 function inspect(path: string): FileStatus | undefined {
   const [stats, errno] = os.lstat(path);
   if (errno === ENOENT || errno === ENOTDIR) return undefined;
   check(-errno);
   return {
-    kind: KINDS[stats.mode & S_IFMT] ?? 'other',
+    kind: KINDS.get(stats.mode & S_IFMT) ?? 'other',
     mode: stats.mode & 0o7777,
     uid: stats.uid,
     gid: stats.gid,

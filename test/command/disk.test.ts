@@ -11,12 +11,12 @@ import {
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { before, describe, test } from 'node:test';
-import { publicDirectory, runExporter } from './support/exporter.ts';
-import { withoutRunData } from './support/exposition.ts';
-import { type Result, succeed } from './support/process.ts';
-import { lacking, lackingRoot } from './support/programs.ts';
-import { exporterAs, mount, NOBODY } from './support/root.ts';
-import { makeVersions, type Version } from './support/versions.ts';
+import { publicDirectory, runExporter } from '../support/exporter.ts';
+import { withoutRunData } from '../support/exposition.ts';
+import { type Result, succeed } from '../support/process.ts';
+import { lacking, lackingRoot } from '../support/programs.ts';
+import { exporterAs, mount, NOBODY } from '../support/root.ts';
+import { makeVersions, type Version } from '../support/versions.ts';
 
 const BLOCK = 4096;
 /** About 60 KiB, so 18 sizes of disk; node_exporter's own file is smaller yet. */

@@ -3,11 +3,11 @@ import assert from 'node:assert/strict';
 import { chownSync, lutimesSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { publicDirectory, runExporter } from './support/exporter.ts';
-import { hostileLogins, printLikeW } from './support/hostile.ts';
-import { startNodeExporter } from './support/nodeExporter.ts';
-import { lacking, lackingRoot } from './support/programs.ts';
-import { NOBODY } from './support/root.ts';
+import { publicDirectory, runExporter } from '../support/exporter.ts';
+import { hostileLogins, printLikeW } from '../support/hostile.ts';
+import { startNodeExporter } from '../support/nodeExporter.ts';
+import { lacking, lackingRoot } from '../support/programs.ts';
+import { NOBODY } from '../support/root.ts';
 
 const LEFTOVER = 'ssh_sessions_total 12345\n';
 

@@ -1,22 +1,23 @@
 /** Where /proc hides the processes of others, w lists nobody and says nothing: never a quiet zero. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { copyProgram, publicDirectory } from './support/exporter.ts';
-import { readExposition, soleValue } from './support/exposition.ts';
-import { capture } from './support/process.ts';
-import { lackingRoot } from './support/programs.ts';
-import { NOBODY } from './support/root.ts';
+import { copyProgram, publicDirectory } from '../support/exporter.ts';
+import { readExposition, soleValue } from '../support/exposition.ts';
+import { capture } from '../support/process.ts';
+import { lackingRoot } from '../support/programs.ts';
+import { NOBODY } from '../support/root.ts';
 
 describe('an account without rights', { skip: lackingRoot() }, () => {
   const program = copyProgram(publicDirectory());
   /** A mount and process namespace of its own; process 1 of it belongs to root. */
   const script = `
     mount -t proc -o "$1" proc /proc
-    setpriv --reuid=${NOBODY} --regid=${NOBODY} --clear-groups -- "$2" "$3" -o - "$4"`;
+    shift
+    setpriv --reuid=${NOBODY} --regid=${NOBODY} --clear-groups -- "$@"`;
 
   async function run(options: string, argument: string) {
     const unshare = ['unshare', '--mount', '--pid', '--fork', '--kill-child=KILL'];
-    const command = ['sh', '-c', script, 'sh', options, process.execPath, program, argument];
+    const command = ['sh', '-c', script, 'sh', options, ...program, '-o', '-', argument];
     const { status, stdout, stderr } = await capture([...unshare, ...command]);
     return { status, stderr, exposed: readExposition(stdout) };
   }

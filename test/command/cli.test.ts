@@ -3,9 +3,10 @@ import { execFileSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import { exporter, ROOT, scratch, standInW } from './support/exporter.ts';
-import { labelsOf, readExposition, soleValue } from './support/exposition.ts';
-import { DEFAULT_LAYOUT, printDuration, printW, WIDEST_LAYOUT, type WRow } from './support/w.ts';
+import { exporter, HOST, ROOT, scratch, standInW } from '../support/exporter.ts';
+import { labelsOf, readExposition, soleValue } from '../support/exposition.ts';
+import { until } from '../support/process.ts';
+import { DEFAULT_LAYOUT, printDuration, printW, WIDEST_LAYOUT, type WRow } from '../support/w.ts';
 
 const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
 
@@ -261,14 +262,13 @@ describe('a run fails, says why and exports no session when w', () => {
     });
   }
 
-  it('hangs: it is ended with all that it started', (context) => {
+  it('hangs: it is ended with all that it started', async (context) => {
     const pids = join(scratch(context), 'pids');
     const script = `trap '' TERM INT HUP\nsleep 97 & echo $! $$ > ${pids}\nwait\nsleep 98`;
     const outcome = runWith(context, script, ['--timeout', '0.5']);
     assertFailed(outcome, /longer than 0\.5 s.*--timeout/);
-    assert.ok(outcome.seconds < 1.5 + 1, `took ${outcome.seconds} s`);
     for (const pid of readFileSync(pids, 'utf8').trim().split(' ')) {
-      assert.ok(!existsSync(`/proc/${pid}/exe`) || isZombie(pid), `${pid} is still there`);
+      await until(`${pid} ends`, () => !existsSync(`/proc/${pid}/exe`) || isZombie(pid));
     }
   });
 
@@ -363,12 +363,7 @@ describe('the command line', () => {
 
   it('tells at the level debug what a maintainer needs to know', () => {
     const { stderr } = exporter(['-o', '-', '--log-level', 'debug'], { env: { TZ: 'Europe/Berlin' } });
-    assert.ok(
-      stderr.includes(
-        `debug: ssh-sessions-exporter ${version}, Node.js ${process.versions.node}, run by user 0`,
-      ),
-      stderr,
-    );
+    assert.ok(stderr.includes(`debug: ssh-sessions-exporter ${version}, ${HOST}, run by user 0`), stderr);
     assert.match(stderr, /^debug: w from procps-ng \S+: TZ=Europe\/Berlin PROCPS_USERLEN=32 .* w -i$/m);
     assert.match(stderr, /^debug: (connection of|no connections)/m);
     const without = exporter(['-o', '-', '--log-level', 'debug'], { env: { PATH: '/nowhere' } });

@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { EXECUTABLE, publicDirectory, standInW } from './support/exporter.ts';
-import { readExposition, soleValue } from './support/exposition.ts';
-import { capture } from './support/process.ts';
-import { lacking } from './support/programs.ts';
-import { printLogin } from './support/w.ts';
-import { inZone, readLogin } from './support/zone.ts';
+import { COMMAND, publicDirectory, standInW } from '../support/exporter.ts';
+import { readExposition, soleValue } from '../support/exposition.ts';
+import { capture } from '../support/process.ts';
+import { lacking } from '../support/programs.ts';
+import { printLogin } from '../support/w.ts';
+import { inZone, readLogin } from '../support/zone.ts';
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
@@ -83,7 +83,7 @@ describe('a run', { skip: lacking('/usr/bin/faketime', '/usr/bin/w') }, () => {
     test(`${what} has that time, and the login no later than it`, async () => {
       const path = standInW(publicDirectory(), listing(clock));
       const env = { PATH: path, TZ: 'Europe/Berlin' };
-      const faked = ['faketime', time, process.execPath, EXECUTABLE, '--no-connections', '-o', '-'];
+      const faked = ['faketime', time, ...COMMAND, '--no-connections', '-o', '-'];
       const { status, stdout } = await capture(faked, { env });
       assert.equal(status, 0);
       const exposed = readExposition(stdout);
@@ -103,7 +103,7 @@ describe('a run', { skip: lacking('/usr/bin/faketime', '/usr/bin/w') }, () => {
       const path = standInW(directory, `unset LD_PRELOAD FAKETIME\n${listing('11:19')}`);
       const env = { PATH: path };
       const { status, stdout, stderr } = await capture(
-        ['faketime', '-f', jump, process.execPath, EXECUTABLE, '--no-connections', '-o', '-'],
+        ['faketime', '-f', jump, ...COMMAND, '--no-connections', '-o', '-'],
         { env },
       );
       assert.equal(status, 0, stderr);

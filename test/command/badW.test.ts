@@ -5,10 +5,10 @@ import { randomUUID } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { EXECUTABLE, publicDirectory, standInW } from './support/exporter.ts';
-import { readExposition, soleValue } from './support/exposition.ts';
-import { ended, killGroup, start, until } from './support/process.ts';
-import { lacking } from './support/programs.ts';
+import { COMMAND, publicDirectory, standInW } from '../support/exporter.ts';
+import { readExposition, soleValue } from '../support/exposition.ts';
+import { ended, killGroup, start, until } from '../support/process.ts';
+import { lacking } from '../support/programs.ts';
 
 /** In seconds. */
 const TIMEOUT = 2;
@@ -58,15 +58,7 @@ for (const [what, script, message] of cases) {
     const usage = join(directory, 'usage');
     const mark = randomUUID();
     const measured = ['/usr/bin/time', '--quiet', '--format', '%e %M', '--output', usage];
-    const command = [
-      process.execPath,
-      EXECUTABLE,
-      '-o',
-      file,
-      '--timeout',
-      String(TIMEOUT),
-      '--no-connections',
-    ];
+    const command = [...COMMAND, '-o', file, '--timeout', String(TIMEOUT), '--no-connections'];
     // Not by the helpers of other tests, which end all that a command leaves behind.
     const [time = '', ...rest] = [...measured, ...command];
     const env = { PATH: standInW(directory, script), MARK: mark };
