@@ -4,10 +4,10 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import type { JournalEntry } from '../src/sshd/journal.ts';
 import {
   addEntries,
   DAY,
+  type LogEntry,
   type Login,
   type LoginHistory,
   MAX_LOGINS,
@@ -232,7 +232,7 @@ const EMPTY: LoginHistory = {
 };
 
 /** An entry of so many seconds ago. */
-function entry(message: string, age = 0, more: Partial<JournalEntry> = {}): JournalEntry {
+function entry(message: string, age = 0, more: Partial<LogEntry> = {}): LogEntry {
   return {
     cursor: `s=1;i=1;b=${BOOT};m=1;t=${age};x=1`,
     boot: BOOT,

@@ -1,28 +1,10 @@
 import { codeOf, type Host, type RunResult, reasonOf } from '../host/host.ts';
 import { byteText, cleanText } from '../text.ts';
-import { RELEVANT } from './logins.ts';
-
-/** What sshd, or journald about sshd, has logged. */
-export interface JournalEntry {
-  /** Where to go on reading. */
-  readonly cursor: string;
-  /** The boot it is from: 32 hexadecimal digits. */
-  readonly boot: string;
-  /** When it was logged, in milliseconds of Unix time as the clock was set then. */
-  readonly time: number;
-  /** When it was logged, in seconds since the boot, without those that the machine was suspended. */
-  readonly uptime: number;
-  /** The process that logged it. */
-  readonly pid: number;
-  /** Bytes, one per character. */
-  readonly message: string;
-  /** How many messages of sshd journald says it has dropped; 0 for a message of sshd's own. */
-  readonly dropped: number;
-}
+import { type LogEntry, RELEVANT } from './logins.ts';
 
 export interface Reading {
   /** Oldest first. */
-  readonly entries: readonly JournalEntry[];
+  readonly entries: readonly LogEntry[];
   /** Where to go on; undefined if nothing is known of any entry. */
   readonly cursor: string | undefined;
   /** Why there may be more to read; undefined if that was all. */
@@ -178,7 +160,7 @@ const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null;
 
 /** @returns undefined for a line that is no entry, and for an entry whose message is not text */
-function parseEntry(line: string): JournalEntry | undefined {
+function parseEntry(line: string): LogEntry | undefined {
   const fields = parseJson(line);
   if (!isRecord(fields)) return undefined;
   const { __CURSOR: cursor, _BOOT_ID: boot, MESSAGE: message } = fields;

@@ -1,5 +1,4 @@
 import { cleanText, unescapeName } from '../text.ts';
-import type { JournalEntry } from './journal.ts';
 
 /** A login that sshd accepted. */
 export interface Login {
@@ -61,6 +60,24 @@ export function understandMessage(message: string): Login | 'refused' | undefine
   };
 }
 
+/** What sshd, or journald about sshd, has logged. */
+export interface LogEntry {
+  /** Where to go on reading. */
+  readonly cursor: string;
+  /** The boot it is from: 32 hexadecimal digits. */
+  readonly boot: string;
+  /** When it was logged, in milliseconds of Unix time as the clock was set then. */
+  readonly time: number;
+  /** When it was logged, in seconds since the boot, without those that the machine was suspended. */
+  readonly uptime: number;
+  /** The process that logged it. */
+  readonly pid: number;
+  /** Bytes, one per character. */
+  readonly message: string;
+  /** How many messages of sshd journald says it has dropped; 0 for a message of sshd's own. */
+  readonly dropped: number;
+}
+
 /** A kind of login, with the time of the newest one in milliseconds of Unix time. */
 export interface LastLogin extends Login {
   readonly time: number;
@@ -98,7 +115,7 @@ export const TOLERANCE = 60_000;
 /** Adds what came after that place, oldest first. */
 export function addEntries(
   history: LoginHistory,
-  entries: readonly JournalEntry[],
+  entries: readonly LogEntry[],
   moment: Moment,
 ): LoginHistory {
   let { refused, suppressed, limit } = history;
@@ -138,7 +155,7 @@ function dropOldest(logins: Map<string, LastLogin>, now: number): number {
  * clock was set, and not fire for ever because of one in the future. The time since the boot bounds the age. It is
  * longer than the age if the machine was suspended.
  */
-function timeOf({ time, uptime }: JournalEntry, isOfThisBoot: boolean, moment: Moment): number {
+function timeOf({ time, uptime }: LogEntry, isOfThisBoot: boolean, moment: Moment): number {
   const age = isOfThisBoot ? (moment.uptime - uptime) * 1000 : Infinity;
   // In a container, the time since the boot can be that of the container.
   const earliest = age >= 0 ? moment.now - age : -Infinity;
