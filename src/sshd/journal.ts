@@ -75,10 +75,12 @@ const MATCH = [
   ...['OBJECT_UID=0', 'OBJECT_COMM=sshd', 'OBJECT_COMM=sshd-session'],
 ];
 
+const JOURNALCTL = ['journalctl', '--quiet', '--no-pager', '--output=json'];
+
 /** With a longer message a field would be null; those of sshd have at most 1 KiB. */
 const COMMAND = [
-  ...['journalctl', '--quiet', '--no-pager', '--show-cursor', '--output=json'],
-  ...['--output-fields=MESSAGE,_PID,N_DROPPED', `--grep=${RELEVANT}`],
+  ...JOURNALCTL,
+  ...['--show-cursor', '--output-fields=MESSAGE,_PID,N_DROPPED', `--grep=${RELEVANT}`],
 ];
 
 const ENVIRONMENT = { LC_ALL: 'C.UTF-8', LANGUAGE: '', SYSTEMD_LOG_LEVEL: 'notice' };
@@ -119,6 +121,20 @@ export function readJournal(host: Host, journal: Journal, start: string | number
     problem: failed ? explain(result, timeout) : undefined,
     isRefused: failed && last === undefined && result.end === 1,
   };
+}
+
+/**
+ * The boot that this is, as journald calls it: that of its newest entry. In a container, the kernel's name for it can
+ * be another one.
+ *
+ * @param timeout in seconds
+ */
+export function readBoot(host: Host, timeout: number): string | undefined {
+  const limits = { env: ENVIRONMENT, timeout, outputLimit: OUTPUT_LIMIT };
+  const { stdout } = host.run([...JOURNALCTL, '--lines=1', '--output-fields=_BOOT_ID'], limits);
+  const entry = parseJson(stdout.map(byteText).join(''));
+  const boot = isRecord(entry) ? entry['_BOOT_ID'] : undefined;
+  return typeof boot === 'string' ? boot : undefined;
 }
 
 /** What --show-cursor prints last. It is not there if journalctl did not get to the end of the journal. */

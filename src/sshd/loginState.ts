@@ -3,7 +3,7 @@ import { type Host, reasonOf } from '../host/host.ts';
 import type { Log } from '../log.ts';
 import { byteText, cleanText } from '../text.ts';
 import { replaceFile } from '../textfile.ts';
-import { findJournal, type Journal, readJournal } from './journal.ts';
+import { findJournal, type Journal, readBoot, readJournal } from './journal.ts';
 import { addEntries, DAY, type LoginHistory, TOLERANCE } from './logins.ts';
 
 /** What sshd's log says. */
@@ -16,6 +16,8 @@ export interface LoginLog {
 
 /** What is kept until the next run: a function of what the journal holds up to a place in it. */
 interface State extends LoginHistory {
+  /** The boot that the kernel says it belongs to. */
+  readonly kernelBoot: string;
   /** How the journal looked before it was read to its end; empty if there is more to read. */
   readonly stamp: string;
   /** That place; empty if the journal had no message of sshd. */
@@ -44,14 +46,14 @@ export function readLogins(
 ): LoginLog | undefined {
   const journal = findJournal(host);
   if (journal === 'none') return undefined;
-  const boot = byteText(host.readSmallFile('/proc/sys/kernel/random/boot_id')).trim().replaceAll('-', '');
-  let state = readState(host, boot, log);
+  const kernelBoot = byteText(host.readSmallFile('/proc/sys/kernel/random/boot_id')).trim();
+  let state = readState(host, kernelBoot, log);
   let problem: string | undefined;
   if (journal === 'off') {
     problem = 'journald stores nothing; look at Storage= in journald.conf, or use --no-logins';
   } else if (!state || journal.stamp === '' || journal.stamp !== state.stamp) {
     const before = state;
-    [state, problem] = update(host, journal, boot, before, timeout);
+    [state, problem] = update(host, journal, kernelBoot, before, timeout);
     if (state) writeState(host, state, before, log);
   }
   problem ??= state && findGap(host, state, serving);
@@ -65,7 +67,7 @@ export function readLogins(
 function update(
   host: Host,
   journal: Journal,
-  boot: string,
+  kernelBoot: string,
   before: State | undefined,
   timeout: number,
 ): [State | undefined, string | undefined] {
@@ -74,17 +76,17 @@ function update(
   const start = before?.cursor || (before?.time ?? moment.now) - DAY;
   const { entries, cursor, problem, isRefused } = readJournal(host, journal, start, timeout);
   if (isRefused && before) {
-    const [state = before, reason] = update(host, journal, boot, undefined, timeout);
+    const [state = before, reason] = update(host, journal, kernelBoot, undefined, timeout);
     return [state, reason];
   }
   if (problem !== undefined && cursor === undefined) return [before, problem];
-  const nothing = { refused: 0, suppressed: 0, limit: 0, logins: [], clients: new Map<number, string>() };
-  const history = addEntries(before ?? { boot, ...nothing }, entries, moment);
+  const history = addEntries(before ?? noHistory(readBoot(host, timeout)), entries, moment);
   const running = new Set(entries.length > 0 ? host.list('/proc') : []);
   const state = {
     ...history,
     logins: history.logins.filter(({ time }) => time > moment.now - DAY),
     clients: new Map([...history.clients].filter(([pid]) => running.size === 0 || running.has(String(pid)))),
+    kernelBoot,
     stamp: problem === undefined ? journal.stamp : '',
     cursor: cursor ?? before?.cursor ?? '',
     time: moment.now,
@@ -92,6 +94,10 @@ function update(
   };
   return [state, problem];
 }
+
+const noHistory = (boot = ''): LoginHistory => ({
+  ...{ boot, refused: 0, suppressed: 0, limit: 0, logins: [], clients: new Map() },
+});
 
 /** In seconds: how long a login may take to get into the journal. */
 const DELAY = 10;
@@ -149,13 +155,13 @@ const NAME = 'logins';
 const MAX_SIZE = 16 * 1024 * 1024;
 
 /** @returns undefined if there is none, or none that this account has written since the boot */
-function readState(host: Host, boot: string, log: Log): State | undefined {
+function readState(host: Host, kernelBoot: string, log: Log): State | undefined {
   const path = `${directoryOf(host)}/${NAME}`;
   try {
     const status = host.inspect(path);
     if (status?.kind !== 'file' || status.uid !== host.uid() || status.size > MAX_SIZE) return undefined;
     const state = parseState(readText(host, path, status.size));
-    if (state?.boot === boot && state.time < host.now() + TOLERANCE) return state;
+    if (state?.kernelBoot === kernelBoot && state.time < host.now() + TOLERANCE) return state;
     log('debug', `${path} is damaged or out of date: reading the log of 24 hours again`);
   } catch (error) {
     log('debug', `cannot read ${path}: ${reasonOf(error)}`);
@@ -206,9 +212,9 @@ const END = 'end';
 
 /** The numbers, a line for each login, a line for each client, and the end. Fields are separated by tabs. */
 function renderState(state: State): string {
-  const { boot, stamp, cursor, time, since, refused, suppressed, limit, logins, clients } = state;
+  const { kernelBoot, boot, stamp, cursor, time, since, refused, suppressed, limit, logins, clients } = state;
   const lines = [
-    [MAGIC, boot, stamp, cursor, time, since, refused, suppressed, limit],
+    [MAGIC, kernelBoot, boot, stamp, cursor, time, since, refused, suppressed, limit],
     ...logins.map((login) => [login.time, login.user, login.from, login.method, login.key]),
     ...clients,
     [END, ''],
@@ -219,7 +225,7 @@ function renderState(state: State): string {
 /** @returns undefined for what `renderState` does not make */
 function parseState(text: string): State | undefined {
   const [head = [], ...rest] = text.split('\n').map((line) => line.split('\t').map(cleanText));
-  const [magic, boot = '', stamp = '', cursor = '', ...numbers] = head;
+  const [magic, kernelBoot = '', boot = '', stamp = '', cursor = '', ...numbers] = head;
   const [time = NaN, since = NaN, refused = NaN, suppressed = NaN, limit = NaN] = numbers.map(parseNumber);
   if (magic !== MAGIC || rest.pop()?.[0] !== END) return undefined;
   const logins = rest
@@ -240,7 +246,7 @@ function parseState(text: string): State | undefined {
     ...clients.keys(),
   ];
   if (!all.every(Number.isFinite) || logins.length + clients.size !== rest.length) return undefined;
-  return { boot, stamp, cursor, time, since, refused, suppressed, limit, logins, clients };
+  return { kernelBoot, boot, stamp, cursor, time, since, refused, suppressed, limit, logins, clients };
 }
 
 const LOGIN_FIELDS = 5;
