@@ -51,10 +51,10 @@ function assertFailed(outcome: ReturnType<typeof runWith>, message: RegExp): voi
   assert.equal(soleValue(outcome.exposed, 'ssh_sessions_exporter_success'), 0);
   const names = outcome.exposed.samples.map(({ name }) => name);
   assert.deepEqual(
-    names.filter((name) => !name.startsWith('ssh_sessions_exporter_')),
+    names.filter((name) => /^ssh_(?:user_)?session(?!s_exporter_)/.test(name)),
     [],
   );
-  assert.equal(names.length, 5);
+  assert.equal(names.filter((name) => name.startsWith('ssh_sessions_exporter_')).length, 5);
 }
 
 describe('the command', () => {
