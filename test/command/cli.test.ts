@@ -284,7 +284,7 @@ describe('a run fails, says why and exports no session when w', () => {
       assertFailed({ ...outcome, file, exposed: readExposition(readFileSync(file, 'utf8')) }, message);
     };
     const bare = printW([row], { ...DEFAULT_LAYOUT, from: false }).toString();
-    fail(['-i', '-'], bare, /made without FROM.*w -i/);
+    fail(['-i', '-'], bare, /no FROM column.*w -i/);
     fail(['-i', join(directory, 'missing')], '', /cannot read .*missing.*w -i/);
     fail(['-i', directory], '', /cannot read .*directory/);
     fail(['-i', '/dev/zero'], '', /more than 64 MiB/);
@@ -371,7 +371,7 @@ describe('the command line', () => {
     const saved = exporter(['-i', '-', '-o', '-', '--log-level', 'debug'], {
       input: `${SAVED}no row\n`,
     }).stderr;
-    assert.match(saved, /^debug: 3 rows of w: 1 exported, 1 skipped, 1 not read$/m);
+    assert.match(saved, /^debug: 2 rows of w, and 1 that cannot be read$/m);
     assert.match(saved, /^debug: skipped ana on "tty1": "-" is not a remote host$/m);
   });
 
