@@ -20,7 +20,8 @@ open my $list, '<', $names or die;
 while (<$list>) { chomp; symlink '/srv/precious', "dir/$_"; }
 my $exchange = 0 + $ENV{RENAMEAT2};
 $| = 1; print "ready\\n";
-while (1) { syscall $exchange, -100, 'dir', -100, 'other', 2; }
+my ($dir, $other) = ('dir', 'other');
+while (1) { syscall($exchange, -100, $dir, -100, $other, 2) == 0 or die $!; }
 `;
 
 /** The names that write-file-atomic makes for the process IDs to come: see getTmpname there. */
@@ -55,8 +56,8 @@ for (const release of ['bookworm', 'trixie'] as const satisfies readonly Release
         const number = { x86_64: 316, aarch64: 276 }[arch];
         assert.ok(number, `the number of renameat2 on ${arch}`);
         const attack = `
-          RENAMEAT2=${number} runuser -u nobody -- perl /opt/attack.pl /opt/names >/tmp/attack &
-          until grep -q ready /tmp/attack; do sleep 0.1; done
+          RENAMEAT2=${number} runuser -u nobody -- perl /opt/attack.pl /opt/names >/tmp/attack 2>&1 </dev/null &
+          until grep -q ready /tmp/attack; do sleep 1; done
           echo "$!"`;
         await guest.run(`sh -c '${attack.replaceAll("'", "'\\''")}' >/tmp/pid`);
         const { stdout } = await guest.exec(
