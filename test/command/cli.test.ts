@@ -34,12 +34,13 @@ function exposeSaved(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
   return readExposition(stdout);
 }
 
-/** A run that finds a stand-in for w, and a file of an earlier run. */
+/** A run that finds a stand-in for w and asks nothing else, and a file of an earlier run. */
 function runWith(context: TestContext, script: string, args: readonly string[] = []) {
   const directory = scratch(context);
   const file = join(directory, 'x.prom');
   writeFileSync(file, 'ssh_sessions_total 7\n');
-  const outcome = exporter(['--output', file, ...args], { env: { PATH: standInW(directory, script) } });
+  const env = { PATH: standInW(directory, script) };
+  const outcome = exporter(['--output', file, '--no-connections', ...args], { env });
   return { ...outcome, file, exposed: readExposition(readFileSync(file, 'utf8')) };
 }
 
@@ -237,7 +238,7 @@ describe('a run fails, says why and exports no session when w', () => {
     const directory = scratch(context);
     const file = join(directory, 'x.prom');
     writeFileSync(file, '');
-    const outcome = exporter(['-o', file], { env: { PATH: directory } });
+    const outcome = exporter(['-o', file, '--no-connections'], { env: { PATH: directory } });
     assertFailed(
       { ...outcome, file, exposed: readExposition(readFileSync(file, 'utf8')) },
       /w not found.*apt-get install procps/,
