@@ -17,7 +17,7 @@ import { describe, it, type TestContext } from 'node:test';
 import fc from 'fast-check';
 import { type LoginLog, readLogins } from '../src/sshd/loginState.ts';
 import { scratch } from './support/exporter.ts';
-import { FakeMachine } from './support/journal.ts';
+import { FakeMachine, MACHINE } from './support/journal.ts';
 
 const accepted = (user: string) => `Accepted password for ${user} from 192.0.2.7 port 4 ssh2`;
 const REFUSED = 'Connection closed by invalid user x 192.0.2.7 port 4 [preauth]';
@@ -183,7 +183,9 @@ describe('readLogins', () => {
     ['rubbish', (test) => writeFileSync(test.file, Buffer.from([...Array(999).keys()]))],
     ['cut short', (test) => writeFileSync(test.file, readFileSync(test.file).subarray(0, -4))],
     ['of another format', (test) => edit(test, (text) => text.replace('logins 1', 'logins 2'))],
-    ['of another boot or machine', (test) => edit(test, (text) => text.replaceAll(/b{8}/g, 'dddddddd'))],
+    ['of another machine', (test) => edit(test, (text) => text.replaceAll(MACHINE, 'd'.repeat(32)))],
+    ['of another run of the container', (test) => test.machine.processes.set(1, 7)],
+    ['of another boot', (test) => edit(test, (text) => text.replaceAll('\t100000.25', '\t100001.25'))],
     ['of the future', (test) => edit(test, (text) => text.replaceAll('\t17', '\t18'))],
     ['without a number', (test) => edit(test, (text) => text.replace(/\t\d+\n/, '\t\n'))],
     ['with a field too many', (test) => edit(test, (text) => text.replace('\tpi\t', '\tpi\tpi\t'))],

@@ -21,6 +21,8 @@ const ACTIVE_FILE = 'system.journal';
 const JOURNALD = '/run/systemd/journal';
 
 export interface Journal {
+  /** The ID of this machine. */
+  readonly machine: string;
   /** Paths of the active files, at most two. */
   readonly files: readonly string[];
   /** Differs after every entry, but up to 250 ms late; empty if that cannot be known. */
@@ -36,7 +38,8 @@ export interface Journal {
  * @returns `none` if no journald runs here, `off` if one runs and stores nothing
  */
 export function findJournal(host: Host): Journal | 'none' | 'off' {
-  const directories = machineDirectories(host);
+  const machine = readMachine(host);
+  const directories = machine === '' ? [] : DIRECTORIES.map((directory) => `${directory}/${machine}`);
   const files: string[] = [];
   let stamp = '';
   try {
@@ -47,21 +50,22 @@ export function findJournal(host: Host): Journal | 'none' | 'off' {
       files.push(path);
       stamp += ` ${status.identity}@${Math.floor(status.modified)}`;
     }
-    if (files.length > 0) return { files, stamp: stamp.trim() };
+    if (files.length > 0) return { machine, files, stamp: stamp.trim() };
     // While a file is being rotated, there is none for a moment.
-    if (directories.some((directory) => host.inspect(directory))) return { files, stamp: '' };
+    if (directories.some((directory) => host.inspect(directory))) return { machine, files, stamp: '' };
     return host.inspect(JOURNALD) ? 'off' : 'none';
   } catch {
-    return { files, stamp: '' };
+    return { machine, files, stamp: '' };
   }
 }
 
-function machineDirectories(host: Host): string[] {
+/** @returns nothing if it has none: machine-id(5) */
+function readMachine(host: Host): string {
   try {
-    const machine = byteText(host.readSmallFile('/etc/machine-id')).trim();
-    return /^[0-9a-f]{32}$/.test(machine) ? DIRECTORIES.map((directory) => `${directory}/${machine}`) : [];
+    const id = byteText(host.readSmallFile('/etc/machine-id')).trim();
+    return /^[0-9a-f]{32}$/.test(id) ? id : '';
   } catch {
-    return [];
+    return '';
   }
 }
 

@@ -4,7 +4,7 @@ import type { Log } from '../log.ts';
 import { byteText, cleanText } from '../text.ts';
 import { replaceFile } from '../textfile.ts';
 import { findJournal, type Journal, readBoot, readJournal } from './journal.ts';
-import { addEntries, DAY, type LoginHistory, TOLERANCE } from './logins.ts';
+import { addEntries, DAY, type LoginHistory, type Moment, TOLERANCE } from './logins.ts';
 
 /** What sshd's log says. */
 export interface LoginLog {
@@ -16,14 +16,14 @@ export interface LoginLog {
 
 /** What is kept until the next run: a function of what the journal holds up to a place in it. */
 interface State extends LoginHistory {
-  /** The boot that the kernel says it belongs to. */
-  readonly kernelBoot: string;
+  /** The machine, and when its first process was started: that differs in each run of a container. */
+  readonly origin: string;
   /** How the journal looked before it was read to its end; empty if there is more to read. */
   readonly stamp: string;
   /** That place; empty if the journal had no message of sshd. */
   readonly cursor: string;
-  /** When it was read, in milliseconds of Unix time. */
-  readonly time: number;
+  /** When it was read. */
+  readonly time: Moment;
   /** When reading began, in seconds since the boot: no login after that is missing. */
   readonly since: number;
 }
@@ -46,14 +46,16 @@ export function readLogins(
 ): LoginLog | undefined {
   const journal = findJournal(host);
   if (journal === 'none') return undefined;
-  const kernelBoot = byteText(host.readSmallFile('/proc/sys/kernel/random/boot_id')).trim();
-  let state = readState(host, kernelBoot, log);
-  let problem: string | undefined;
   if (journal === 'off') {
-    problem = 'journald stores nothing; look at Storage= in journald.conf, or use --no-logins';
-  } else if (!state || journal.stamp === '' || journal.stamp !== state.stamp) {
+    log('warning', 'logins: journald stores nothing; look at Storage= in journald.conf, or use --no-logins');
+    return { success: false, history: undefined };
+  }
+  const origin = `${journal.machine} ${readStart(host, 1)}`;
+  let state = readState(host, origin, log);
+  let problem: string | undefined;
+  if (!state || journal.stamp === '' || journal.stamp !== state.stamp) {
     const before = state;
-    [state, problem] = update(host, journal, kernelBoot, before, timeout);
+    [state, problem] = update(host, journal, origin, before, timeout);
     if (state) writeState(host, state, before, log);
   }
   problem ??= state && findGap(host, state, serving);
@@ -67,30 +69,31 @@ export function readLogins(
 function update(
   host: Host,
   journal: Journal,
-  kernelBoot: string,
+  origin: string,
   before: State | undefined,
   timeout: number,
 ): [State | undefined, string | undefined] {
-  const moment = { now: host.now(), uptime: readUptime(host) };
-  // Before the first message of sshd there is no cursor, and the clock may have been set since the last run.
-  const start = before?.cursor || (before?.time ?? moment.now) - DAY;
+  const began = momentOf(host);
+  // Without a message of sshd there is no cursor, and the clock may have been set since the last run.
+  const start = before?.cursor || (before?.time ?? began).now - DAY;
   const { entries, cursor, problem, isRefused } = readJournal(host, journal, start, timeout);
   if (isRefused && before) {
-    const [state = before, reason] = update(host, journal, kernelBoot, undefined, timeout);
+    const [state = before, reason] = update(host, journal, origin, undefined, timeout);
     return [state, reason];
   }
   if (problem !== undefined && cursor === undefined) return [before, problem];
+  const moment = momentOf(host);
   const history = addEntries(before ?? noHistory(readBoot(host, timeout)), entries, moment);
   const running = new Set(entries.length > 0 ? host.list('/proc') : []);
   const state = {
     ...history,
     logins: history.logins.filter(({ time }) => time > moment.now - DAY),
     clients: new Map([...history.clients].filter(([pid]) => running.size === 0 || running.has(String(pid)))),
-    kernelBoot,
+    origin,
     stamp: problem === undefined ? journal.stamp : '',
     cursor: cursor ?? before?.cursor ?? '',
-    time: moment.now,
-    since: before?.since ?? moment.uptime,
+    time: moment,
+    since: before?.since ?? began.uptime,
   };
   return [state, problem];
 }
@@ -106,7 +109,7 @@ const DELAY = 10;
 function findGap(host: Host, { since, clients }: State, serving: readonly number[]): string | undefined {
   const unknown = serving.filter((pid) => !clients.has(pid));
   if (unknown.length === 0) return undefined;
-  const latest = readUptime(host) - DELAY;
+  const latest = momentOf(host).uptime - DELAY;
   const missing = unknown.find((pid) => {
     const start = readStart(host, pid);
     return start > since && start < latest;
@@ -118,8 +121,9 @@ function findGap(host: Host, { since, clients }: State, serving: readonly number
   );
 }
 
-function readUptime(host: Host): number {
-  return Number.parseFloat(byteText(host.readSmallFile('/proc/uptime')));
+function momentOf(host: Host): Moment {
+  const uptime = Number.parseFloat(byteText(host.readSmallFile('/proc/uptime')));
+  return { now: host.now(), uptime };
 }
 
 /** Per second, on all processors but Alpha and Itanium: proc_pid_stat(5). */
@@ -154,20 +158,23 @@ const NAME = 'logins';
 /** In bytes: more than MAX_LOGINS and a client for every process need. */
 const MAX_SIZE = 16 * 1024 * 1024;
 
-/** @returns undefined if there is none, or none that this account has written since the boot */
-function readState(host: Host, kernelBoot: string, log: Log): State | undefined {
+/** @returns undefined if there is none, or none that this account has written here since the boot */
+function readState(host: Host, origin: string, log: Log): State | undefined {
   const path = `${directoryOf(host)}/${NAME}`;
   try {
     const status = host.inspect(path);
     if (status?.kind !== 'file' || status.uid !== host.uid() || status.size > MAX_SIZE) return undefined;
     const state = parseState(readText(host, path, status.size));
-    if (state?.kernelBoot === kernelBoot && state.time < host.now() + TOLERANCE) return state;
+    if (state?.origin === origin && !isLater(state.time, momentOf(host))) return state;
     log('debug', `${path} is damaged or out of date: reading the log of 24 hours again`);
   } catch (error) {
     log('debug', `cannot read ${path}: ${reasonOf(error)}`);
   }
   return undefined;
 }
+
+/** The time since the boot tells another boot, and the clock that it was set back. */
+const isLater = (time: Moment, than: Moment) => time.uptime > than.uptime || time.now > than.now + TOLERANCE;
 
 function readText(host: Host, path: string, size: number): string {
   const file = host.open(path);
@@ -212,9 +219,9 @@ const END = 'end';
 
 /** The numbers, a line for each login, a line for each client, and the end. Fields are separated by tabs. */
 function renderState(state: State): string {
-  const { kernelBoot, boot, stamp, cursor, time, since, refused, suppressed, limit, logins, clients } = state;
+  const { origin, boot, stamp, cursor, time, since, refused, suppressed, limit, logins, clients } = state;
   const lines = [
-    [MAGIC, kernelBoot, boot, stamp, cursor, time, since, refused, suppressed, limit],
+    [MAGIC, origin, boot, stamp, cursor, time.now, time.uptime, since, refused, suppressed, limit],
     ...logins.map((login) => [login.time, login.user, login.from, login.method, login.key]),
     ...clients,
     [END, ''],
@@ -225,8 +232,9 @@ function renderState(state: State): string {
 /** @returns undefined for what `renderState` does not make */
 function parseState(text: string): State | undefined {
   const [head = [], ...rest] = text.split('\n').map((line) => line.split('\t').map(cleanText));
-  const [magic, kernelBoot = '', boot = '', stamp = '', cursor = '', ...numbers] = head;
-  const [time = NaN, since = NaN, refused = NaN, suppressed = NaN, limit = NaN] = numbers.map(parseNumber);
+  const [magic, origin = '', boot = '', stamp = '', cursor = '', ...numbers] = head;
+  const values = numbers.map(parseNumber);
+  const [now = NaN, uptime = NaN, since = NaN, refused = NaN, suppressed = NaN, limit = NaN] = values;
   if (magic !== MAGIC || rest.pop()?.[0] !== END) return undefined;
   const logins = rest
     .filter(({ length }) => length === LOGIN_FIELDS)
@@ -236,19 +244,18 @@ function parseState(text: string): State | undefined {
   const clients = new Map(
     rest.filter(({ length }) => length === CLIENT_FIELDS).map(([pid, from = '']) => [parseNumber(pid), from]),
   );
-  const all = [
-    time,
-    since,
-    refused,
-    suppressed,
-    limit,
-    ...logins.map((login) => login.time),
-    ...clients.keys(),
-  ];
-  if (!all.every(Number.isFinite) || logins.length + clients.size !== rest.length) return undefined;
-  return { kernelBoot, boot, stamp, cursor, time, since, refused, suppressed, limit, logins, clients };
+  const all = [...values, ...logins.map((login) => login.time), ...clients.keys()];
+  if (
+    values.length !== NUMBERS ||
+    !all.every(Number.isFinite) ||
+    logins.length + clients.size !== rest.length
+  )
+    return undefined;
+  const time = { now, uptime };
+  return { origin, boot, stamp, cursor, time, since, refused, suppressed, limit, logins, clients };
 }
 
+const NUMBERS = 6;
 const LOGIN_FIELDS = 5;
 const CLIENT_FIELDS = 2;
 

@@ -3,7 +3,7 @@ import type { Host, RunResult } from '../../src/host/host.ts';
 import { host as node } from '../../src/host/node.ts';
 
 export const BOOT = 'b'.repeat(32);
-const MACHINE = 'c'.repeat(32);
+export const MACHINE = 'c'.repeat(32);
 const FILE = `/var/log/journal/${MACHINE}/system.journal`;
 
 export interface Written {
@@ -30,7 +30,7 @@ export class FakeMachine {
   boot = BOOT;
   uid = node.uid();
   /** The names in /proc, with the second of the boot that each process started in. */
-  readonly processes = new Map<number, number>();
+  readonly processes = new Map<number, number>([[1, 0]]);
   /** The command lines of journalctl that read sshd's log. */
   readonly calls: (readonly string[])[] = [];
   /** What there is of a journal. */
@@ -137,7 +137,6 @@ export class FakeMachine {
   #readSmallFile(path: string): Uint8Array {
     const files: Record<string, string> = {
       '/etc/machine-id': `${MACHINE}\n`,
-      '/proc/sys/kernel/random/boot_id': `${this.boot.replace(/^(.{8})/, '$1-')}\n`,
       '/proc/uptime': `${this.uptime}.25 1.00\n`,
     };
     const [, pid] = /^\/proc\/(\d+)\/stat$/.exec(path) ?? [];
