@@ -205,7 +205,8 @@ last_lines() {
 # Finishes what was interrupted. Gets new package lists only if those at hand do not do.
 install_packages() {
 	if [[ -n $(dpkg --audit) ]]; then dpkg --configure -a || true; fi
-	apt_get --fix-broken install "$@" || (apt_get update && apt_get --fix-broken install "$@")
+	apt_get check || apt_get --fix-broken install || (apt_get update && apt_get --fix-broken install)
+	apt_get install "$@" || (apt_get update && apt_get install "$@")
 }
 
 apt_get() {
