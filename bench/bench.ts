@@ -7,7 +7,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { EXECUTABLE, ROOT, standInW } from '../test/support/exporter.ts';
+import { COMMAND, ROOT, standInW } from '../test/support/exporter.ts';
 import { printW, WIDEST_LAYOUT } from '../test/support/w.ts';
 
 const HELP = `Usage: npm run bench -- [--check] [--quick] [--pairs <n>] [--exporter <command>] [--json <file>]
@@ -146,7 +146,7 @@ function summarizeAll(names: readonly string[], costs: readonly Costs[]): Summar
 }
 
 /** Without what starts the program in a package. */
-const BUILD = [process.execPath, EXECUTABLE];
+const BUILD = COMMAND;
 const BARE_NODE = [process.execPath, '-e', "require('child_process').execFileSync('w')"];
 const bench = (file: string) => join(ROOT, 'bench', file);
 const countProcesses = () => readdirSync('/proc').filter((name) => /^\d/.test(name)).length;

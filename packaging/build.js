@@ -12,7 +12,6 @@ import {
   readFileSync,
   rmSync,
   statSync,
-  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
@@ -44,17 +43,9 @@ try {
   rmSync(root, { recursive: true });
 }
 
-/** bin/ and dist/ side by side, as bin/ loads the bundle from ../dist. */
 function installProgram() {
-  const lib = `usr/lib/${name}`;
-  copy('bin', `${lib}/bin`);
-  // Saved code (bin/compile.js) fits only the Node.js that made it: postinst makes it.
-  copy('dist', `${lib}/dist`, (source) => !source.endsWith('.code') && source !== NOTICES);
-  // The node of the package nodejs, rather than the first one on the PATH: it is of the version that is needed.
-  const command = `${lib}/bin/${name}.js`;
-  write(command, readFileSync(`bin/${name}.js`, 'utf8').replace(/^#!.*/, '#!/usr/bin/node'));
-  mkdirSync(join(root, 'usr/bin'), { recursive: true });
-  symlinkSync(`../lib/${name}/bin/launch`, join(root, `usr/bin/${name}`));
+  copy('dist', `usr/lib/${name}`, (source) => source !== NOTICES);
+  copy('packaging/launch', `usr/bin/${name}`);
 }
 
 function installSettings() {
@@ -77,8 +68,7 @@ async function installDocumentation() {
 }
 
 function writeControl() {
-  for (const part of ['postinst', 'prerm', 'postrm', 'triggers'])
-    copy(`packaging/debian/${part}`, `DEBIAN/${part}`);
+  for (const part of ['postinst', 'prerm', 'postrm']) copy(`packaging/debian/${part}`, `DEBIAN/${part}`);
   const files = list(root).filter((file) => !file.startsWith('DEBIAN/'));
   const bytes = files.reduce((sum, file) => sum + statSync(join(root, file)).size, 0);
   const control = readFileSync('packaging/debian/control', 'utf8')

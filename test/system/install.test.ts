@@ -220,25 +220,6 @@ function journey(release: Release, packages: readonly string[]): void {
       assert.equal(await machine.property(TIMER, 'DropInPaths'), '');
     });
 
-    it('prepares itself anew when Node.js changes', async () => {
-      const code = '/usr/lib/ssh-sessions-exporter/dist/ssh-sessions-exporter.code';
-      // Debian 12's Node.js makes no snapshot, and needs none.
-      const made = release === 'trixie' ? `${code} /var/lib/ssh-sessions-exporter/snapshot` : code;
-      await machine.guest.run(`rm ${made} && dpkg-trigger --by-package=nodejs /usr/bin/node`);
-      await machine.guest.run(
-        `dpkg --triggers-only --pending && for file in ${made}; do test -s $file; done`,
-      );
-      assert.equal(
-        await machine.guest.run('ssh-sessions-exporter --log-level warning -o /tmp/x.prom 2>&1'),
-        '',
-      );
-      const start = release === 'trixie' ? 'launch' : 'ssh-sessions-exporter.js';
-      assert.equal(
-        await machine.guest.run('readlink -f /usr/bin/ssh-sessions-exporter'),
-        `/usr/lib/ssh-sessions-exporter/bin/${start}\n`,
-      );
-    });
-
     it('comes back after a reboot, without the sessions of before', async () => {
       await machine.guest.run(`systemctl disable --now ${TIMER} && touch ${machine.file}`);
       await machine.guest.reboot();
