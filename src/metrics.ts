@@ -3,6 +3,7 @@ import type { Session } from './session.ts';
 import type { Connection } from './sshd/connections.ts';
 import type { LoginLog } from './sshd/loginState.ts';
 import type { LastLogin, LoginHistory } from './sshd/logins.ts';
+import type { Kind } from './sshd/title.ts';
 import type { Column } from './w/parse.ts';
 import { parseDuration } from './w/time.ts';
 
@@ -106,12 +107,38 @@ export function sessionRules(infoLabels: readonly Column[]): readonly Rule<Colum
   ];
 }
 
-export const CONNECTION_RULES: readonly Rule<'user' | 'kind', Connection>[] = [
+export const CONNECTION_RULES: readonly Rule<'user' | 'kind', Pick<Connection, 'user' | 'kind'>>[] = [
   {
     name: 'ssh_connections',
     labels: ['user', 'kind'],
     help: 'Authenticated SSH connections that sshd serves: with a terminal, a command or sftp (notty), or forwarding only.',
     value: () => 1,
+    merge: count,
+  },
+];
+
+/** Connections that w lists in no row. */
+export interface Unlisted {
+  readonly kind: Kind;
+  readonly connections: number;
+}
+
+export const UNLISTED_RULES: readonly Rule<'kind', Unlisted>[] = [
+  {
+    name: 'ssh_sessions_unlisted',
+    labels: ['kind'],
+    help: 'Connections that sshd serves and w does not list.',
+    value: ({ connections }) => connections,
+    merge: count,
+  },
+];
+
+export const UNVERIFIED_RULES: readonly Rule<never, { readonly sessions: number }>[] = [
+  {
+    name: 'ssh_sessions_unverified',
+    labels: [],
+    help: 'Active SSH sessions that only w tells of: no process of sshd serves them.',
+    value: ({ sessions }) => sessions,
     merge: count,
   },
 ];
@@ -194,6 +221,19 @@ export const RUN_RULES: readonly Rule<'version', Run>[] = [
     value: () => 1,
     merge: same,
   },
+];
+
+/** Every rule, for documents and their tests. */
+export const allRules = (infoLabels: readonly Column[]) => [
+  ...sessionRules(infoLabels),
+  ...UNLISTED_RULES,
+  ...UNVERIFIED_RULES,
+  ...CONNECTION_RULES,
+  ...LOGIN_RULES,
+  ...REFUSAL_RULES,
+  ...LOGIN_LOG_RULES,
+  ...LOSS_RULES,
+  ...RUN_RULES,
 ];
 
 /** What a list of things comes to. */
