@@ -19,9 +19,9 @@ function options() {
 
 async function metrics() {
   const contents = `
-    import { CONNECTION_RULES, RUN_RULES, sessionRules } from './src/metrics.ts';
+    import { allRules } from './src/metrics.ts';
     import { COLUMNS } from './src/w/parse.ts';
-    export const rules = [...sessionRules(COLUMNS), ...CONNECTION_RULES, ...RUN_RULES];`;
+    export const rules = allRules(COLUMNS);`;
   const stdin = { contents, resolveDir: '.' };
   const { outputFiles } = await build({ stdin, bundle: true, platform: 'node', format: 'esm', write: false });
   const source = Buffer.from(outputFiles[0].contents).toString('base64');

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { CONNECTION_RULES, RUN_RULES, sessionRules } from '../src/metrics.ts';
+import { allRules } from '../src/metrics.ts';
 import { COLUMNS } from '../src/w/parse.ts';
 import { exporter, ROOT } from './support/exporter.ts';
 
@@ -10,8 +10,7 @@ const README = readFileSync(join(ROOT, 'README.md'), 'utf8');
 
 describe('the README', () => {
   it('has a row for each metric, as the program has it, and no other', () => {
-    const rules = [...sessionRules(COLUMNS), ...CONNECTION_RULES, ...RUN_RULES];
-    const rows = rules.map(({ name, labels, help }) => {
+    const rows = allRules(COLUMNS).map(({ name, labels, help }) => {
       const list = labels.map((label) => `\`${label}\``).join(' ');
       return `| \`${name}\` | ${list} | ${help} |`;
     });

@@ -1,89 +1,193 @@
-import type { Host } from '../host/host.ts';
+import { Failure } from '../failure.ts';
+import { codeOf, type Host, reasonOf } from '../host/host.ts';
 import { byteText, cleanText } from '../text.ts';
+import { type Kind, names, readTitle, understand } from './title.ts';
 
 /** An authenticated SSH connection that sshd serves. */
 export interface Connection {
   readonly user: string;
-  /** With a terminal; with a command or sftp and no terminal; without either, for forwarding only. */
-  readonly kind: 'terminal' | 'notty' | 'forward';
+  /** The user as w prints it, which cuts long names. */
+  readonly userInW: string;
+  readonly kind: Kind;
+  /** In the order in which they were opened, such as `pts/0`. */
+  readonly terminals: readonly string[];
+  /** The process that serves the user. */
+  readonly pid: number;
+  /** The process that sshd logs the login under, if it is another one and was not killed. */
+  readonly monitor: number | undefined;
+  /** The user ID that the connection has. */
+  readonly uid: number;
 }
 
 export interface ConnectionList {
+  /** By process ID. */
   readonly connections: readonly Connection[];
-  /** Titles of sshd's processes that could not be understood, as clean text. */
+  /** Titles of sshd's processes that could not be understood, or whose account could not be looked up, as clean text. */
   readonly unreadable: readonly string[];
 }
 
+/** A process that is named like one of sshd's. */
+interface SshdProcess {
+  readonly pid: number;
+  readonly parent: number;
+  readonly uid: number;
+  readonly isRoots: boolean;
+  /** Bytes, one per character; empty for a process that has ended. */
+  readonly title: string;
+}
+
 /**
- * The connections that sshd of this host serves now, after the titles that it gives its processes
- * (do_authenticated and session_proctitle in OpenSSH's session.c).
+ * The connections that sshd of this host serves now, according to the titles that it gives its processes.
  *
- * Anyone can give a process the name and the title of sshd. What nobody can choose is its place: the process
- * that serves a user is a child of sshd's own, which belongs to root; one that belongs to root is believed.
+ * Anyone can give a process the name and the title of sshd. Nobody can choose its place: the process that serves a
+ * user is a child of a monitor, which belongs to root. A process of root is believed. So is one whose monitor was
+ * killed, which its user can do, but only for the account that owns it.
  *
  * @param proc where the process file system is mounted
+ * @throws Failure when /proc cannot be read, or hides processes
  */
 export function readConnections(host: Host, proc = '/proc'): ConnectionList {
-  const processes = readSshdProcesses(host, proc);
-  const serving = new Map<string, { parent: string; connection: Connection }>();
+  return connectionReader(host, proc)();
+}
+
+/**
+ * Reads the connections as `readConnections` does, as often as it is called. All but the first time only sshd's
+ * processes and new ones are looked at.
+ */
+export function connectionReader(host: Host, proc = '/proc'): () => ConnectionList {
+  const others = new Set<string>();
+  return () => {
+    const processes = new Map<number, SshdProcess>();
+    for (const pid of listProcesses(host, proc)) {
+      if (others.has(pid)) continue;
+      const found = readIfSshd(host, proc, pid);
+      if (found) processes.set(found.pid, found);
+      else others.add(pid);
+    }
+    return findConnections(host, proc, processes);
+  };
+}
+
+function findConnections(
+  host: Host,
+  proc: string,
+  processes: ReadonlyMap<number, SshdProcess>,
+): ConnectionList {
+  const serving = new Map<number, { connection: Connection; parent: number }>();
+  const orphans: Connection[] = [];
   const unreadable: string[] = [];
-  for (const [pid, { parent, isRoots }] of processes) {
-    if (!isRoots && !processes.get(parent)?.isRoots) continue;
-    const title = readTitle(host, `${proc}/${pid}/cmdline`);
-    const meaning = understand(title);
-    if (meaning === 'unknown') unreadable.push(cleanText(title));
-    else if (meaning !== 'none') serving.set(pid, { parent, connection: meaning });
+  for (const candidate of processes.values()) {
+    const monitor = accountOfMonitor(processes.get(candidate.parent));
+    const isOrphan = monitor === undefined && !candidate.isRoots;
+    if (isOrphan && !isRootsChild(host, proc, candidate)) continue;
+    const title = understand(candidate.title, monitor);
+    if (title.role === 'unknown' && !isOrphan) unreadable.push(cleanText(candidate.title));
+    if (title.role !== 'serving') continue;
+    const { kind, terminals } = title;
+    const { pid, parent, uid } = candidate;
+    const place = { kind, terminals, pid, uid, monitor: monitor === undefined ? undefined : parent };
+    const connection: Connection = { ...names(title.account), ...place };
+    if (isOrphan) orphans.push(connection);
+    else serving.set(pid, { connection, parent });
   }
   const connections: Connection[] = [];
-  for (const { parent, connection } of serving.values()) {
+  for (const { connection, parent } of serving.values()) {
     // What a connection of root starts has its title until the shell runs, and that waits for ~/.ssh/rc.
     if (!serving.has(parent)) connections.push(connection);
   }
-  return { connections, unreadable };
+  if (orphans.length > 0) addOrphans(host, orphans, connections, unreadable);
+  return { connections: connections.sort((a, b) => a.pid - b.pid), unreadable };
 }
 
-/** From OpenSSH 9.8 on, the processes of connections are sshd-session, and only the listener is sshd. */
-const isSshd = (name: string) => name === 'sshd\n' || name === 'sshd-session\n';
-
-/** A process that is named like one of sshd's. */
-interface SshdProcess {
-  /** The process id of its parent. */
-  readonly parent: string;
-  readonly isRoots: boolean;
+/** @returns undefined if the process is no monitor */
+function accountOfMonitor(candidate: SshdProcess | undefined): string | undefined {
+  if (!candidate?.isRoots) return undefined;
+  const title = understand(candidate.title);
+  return title.role === 'monitor' ? title.account : undefined;
 }
 
-/** @returns those of this host, by process id */
-function readSshdProcesses(host: Host, proc: string): Map<string, SshdProcess> {
-  const processes = new Map<string, SshdProcess>();
-  const names = host.list(proc);
-  const kernelThreads = names.includes(KTHREADD) ? readKernelThreads(host, proc) : new Set();
-  for (const pid of names) {
-    if (!(Number(pid) > 0) || kernelThreads.has(pid)) continue;
-    try {
-      if (!isSshd(byteText(host.readSmallFile(`${proc}/${pid}/comm`)))) continue;
-      const status = byteText(host.readSmallFile(`${proc}/${pid}/status`));
-      if (!isOfContainer(status)) processes.set(pid, toProcess(status));
-    } catch {
-      // The process has ended since the directory was read.
-    }
-  }
-  return processes;
+/** Whose parent ends becomes a child of process 1, or of another of root's that asked for it (prctl(2)). */
+function isRootsChild(host: Host, proc: string, { parent }: SshdProcess): boolean {
+  if (parent === 1) return true;
+  const status = readUnlessEnded(host, `${proc}/${parent}/status`);
+  return status !== undefined && toIds(status).isRoots;
 }
 
 /**
- * The parent of the threads of the kernel, which can be most of a machine's processes. In a container, where another
- * process may call itself so, nothing is hidden by it but its own children.
+ * Adds the connections whose title names the account that owns the process. getent asks every source of accounts
+ * (nsswitch.conf(5)), and is only run when a monitor was killed.
+ */
+function addOrphans(
+  host: Host,
+  orphans: readonly Connection[],
+  connections: Connection[],
+  unreadable: string[],
+): void {
+  const uids = new Set(orphans.map(({ uid }) => String(uid)));
+  const limits = { env: {}, timeout: 5, outputLimit: 1024 * 1024 };
+  const { stdout, end } = host.run(['getent', 'passwd', ...uids], limits);
+  // The second is the status for an account that does not exist.
+  const isKnown = end === 0 || end === 2;
+  const lines = stdout.map(byteText).join('').split('\n');
+  const accounts = new Set(
+    lines.map((line) => {
+      const [name = '', , uid = ''] = line.split(':');
+      return `${uid}:${cleanText(name)}`;
+    }),
+  );
+  for (const orphan of orphans) {
+    if (!isKnown) unreadable.push(`${orphan.user} (getent passwd: ${end})`);
+    else if (accounts.has(`${orphan.uid}:${orphan.user}`)) connections.push(orphan);
+  }
+}
+
+/** @throws Failure when it shows no process but those of the user who runs the program (proc(5), hidepid) */
+function listProcesses(host: Host, proc: string): string[] {
+  try {
+    const names = host.list(proc);
+    const kernelThreads = names.includes(KTHREADD) ? readKernelThreads(host, proc) : new Set();
+    return names.filter((name) => Number(name) > 0 && !kernelThreads.has(name));
+  } catch (error) {
+    throw new Failure(`cannot read ${proc}: ${reasonOf(error)}; run as root`);
+  }
+}
+
+const isSshd = (name: string) => name === 'sshd\n' || name === 'sshd-session\n';
+
+/** @returns undefined for any other process, that of a container, and one that has ended */
+function readIfSshd(host: Host, proc: string, pid: string): SshdProcess | undefined {
+  const name = readUnlessEnded(host, `${proc}/${pid}/comm`);
+  if (name === undefined || !isSshd(name)) return undefined;
+  const status = readUnlessEnded(host, `${proc}/${pid}/status`);
+  if (status === undefined || isOfContainer(status)) return undefined;
+  const title = readTitle(readUnlessEnded(host, `${proc}/${pid}/cmdline`) ?? '');
+  return { pid: Number(pid), title, ...toIds(status) };
+}
+
+/**
+ * @returns bytes, one per character
+ * @throws Failure when the file cannot be read though its process is there
+ */
+function readUnlessEnded(host: Host, path: string): string | undefined {
+  try {
+    return byteText(host.readSmallFile(path));
+  } catch (error) {
+    const code = codeOf(error);
+    if (code === 'ENOENT' || code === 'ESRCH') return undefined;
+    throw new Failure(`cannot read ${path}: ${reasonOf(error)}; run as root`);
+  }
+}
+
+/**
+ * The parent of the threads of the kernel, which can be most of a machine's processes. A container's process may use
+ * that name, but can then only hide its own children.
  */
 const KTHREADD = '2';
 
 /** @returns nothing where process 2 is any other, as in a container, or the kernel has no CONFIG_PROC_CHILDREN */
 function readKernelThreads(host: Host, proc: string): ReadonlySet<string> {
-  try {
-    if (byteText(host.readSmallFile(`${proc}/${KTHREADD}/comm`)) !== 'kthreadd\n') return new Set();
-    return new Set(byteText(host.readSmallFile(`${proc}/${KTHREADD}/task/${KTHREADD}/children`)).split(' '));
-  } catch {
-    return new Set();
-  }
+  if (readUnlessEnded(host, `${proc}/${KTHREADD}/comm`) !== 'kthreadd\n') return new Set();
+  return new Set(readUnlessEnded(host, `${proc}/${KTHREADD}/task/${KTHREADD}/children`)?.split(' '));
 }
 
 /** Its process ids, in the namespace of /proc and in those below: a container's process has more than one. */
@@ -92,11 +196,13 @@ const isOfContainer = (status: string) => readField(status, 'NSpid').includes('\
 /** Real, effective, saved and file system id. */
 const OF_ROOT = '0\t0\t0\t0';
 
-function toProcess(status: string): SshdProcess {
+function toIds(status: string): Pick<SshdProcess, 'parent' | 'uid' | 'isRoots'> {
+  const uids = readField(status, 'Uid');
   return {
-    parent: readField(status, 'PPid'),
+    parent: Number(readField(status, 'PPid')),
+    uid: Number.parseInt(uids, 10),
     // A setuid program of root has the real user id of whoever runs it, and where it gives that up still the group.
-    isRoots: readField(status, 'Uid') === OF_ROOT && readField(status, 'Gid') === OF_ROOT,
+    isRoots: uids === OF_ROOT && readField(status, 'Gid') === OF_ROOT,
   };
 }
 
@@ -106,67 +212,3 @@ function readField(status: string, name: string): string {
   const place = status.indexOf(head);
   return place < 0 ? '' : status.slice(place + head.length, status.indexOf('\n', place + 1));
 }
-
-/** @returns bytes, one to a character; nothing for a process that has ended */
-function readTitle(host: Host, path: string): string {
-  try {
-    // setproctitle fills what the arguments took with zero bytes.
-    const [bytes = ''] = byteText(host.readSmallFile(path)).split('\0', 1);
-    return bytes.includes('\\') ? bytes.replace(ESCAPE, decodeEscape) : bytes;
-  } catch {
-    return '';
-  }
-}
-
-/** setproctitle writes what is not ASCII as octal, control characters by a letter, and a backslash twice: vis(3). */
-const ESCAPE = /\\([0-7]{3}|.)/gs;
-
-/** A control character is U+FFFD in the end, so it does not matter which of them it was. */
-function decodeEscape(_: string, escaped: string): string {
-  if (escaped === '\\') return '\\';
-  return escaped.length === 3 ? String.fromCharCode(Number.parseInt(escaped, 8) & 0xff) : '\x7f';
-}
-
-const TITLES = ['sshd: ', 'sshd-session: '];
-
-/**
- * What the title of a monitor ends with: before authentication, and root's share in a connection after that. The
- * process that serves the user has the same title for a moment, when it has changed its user and not yet its title.
- */
-const MONITORS = ['[accepted]', '[rexeced]', '[net]', '[preauth]', '[pam]', '[priv]', '[postauth]'];
-
-/** Where sshd was started with next to no environment, there is no room for more of a title. */
-const CUT_STATE = /^\[[a-z]*$/;
-const CUT_PLACES = ['', 'pts', 'pts/'];
-
-const TERMINALS = /^(?:pts\/\d+|tty\w+)(?:,(?:pts\/\d+|tty\w+))*$/;
-
-/**
- * Understands a title such as `sshd: pi@pts/0,pts/1`, `sshd-session: pi@notty` or `sshd: pi`. By hand, as far as
- * that goes: to compile a regular expression takes longer than to understand ten titles.
- *
- * @returns 'none' for a process that is no connection, 'unknown' for a title that sshd does not give
- */
-function understand(title: string): Connection | 'none' | 'unknown' {
-  const start = TITLES.find((text) => title.startsWith(text));
-  // A process that has no title yet still shows the command that started it.
-  if (start === undefined) return 'none';
-  const name = title.slice(start.length);
-  const lastWord = name.slice(name.lastIndexOf(' ') + 1);
-  if (isOfListener(name) || MONITORS.includes(lastWord)) return 'none';
-  if (name === '' || (lastWord.startsWith('[') && CUT_STATE.test(lastWord))) return 'unknown';
-
-  // The last @ divides, for the name of a user may hold one too.
-  const at = name.lastIndexOf('@');
-  const [user, place] = at > 0 ? [name.slice(0, at), name.slice(at + 1)] : [name, undefined];
-  // A second process for sftp, next to that of the connection.
-  if (place === 'internal-sftp') return 'none';
-  if (place === 'notty') return { user: cleanText(user), kind: 'notty' };
-  if (place !== undefined && CUT_PLACES.includes(place)) return 'unknown';
-  if (place !== undefined && TERMINALS.test(place)) return { user: cleanText(user), kind: 'terminal' };
-  return name.endsWith(']') ? 'unknown' : { user: cleanText(name), kind: 'forward' };
-}
-
-/** The listener shows the command that started it, which is an absolute path: else it could not start itself. */
-const isOfListener = (name: string) =>
-  name.startsWith('/') || (name.includes('[') && /\[listener\] \d/.test(name));

@@ -29,11 +29,9 @@ export const ENVIRONMENT = {
  *
  * @param timeout the time limit for w, in seconds
  * @returns what it printed
- * @throws Failure when w is missing, fails, is killed, prints too much or takes too long, and when /proc hides other
- *   users' processes, because w then omits their rows
+ * @throws Failure when w is missing, fails, is killed, prints too much or takes too long
  */
 export function runW(host: Host, timeout: number, log: Log): readonly Uint8Array[] {
-  requireOpenProc(host);
   log('debug', () => describeW(host));
   const limits = { env: ENVIRONMENT, timeout, outputLimit: OUTPUT_LIMIT };
   const { stdout, stderr, end } = host.run(['w', ...ARGUMENTS], limits);
@@ -53,10 +51,13 @@ function describeW(host: Host): string {
 }
 
 /**
- * w omits the rows whose processes it cannot see, and still ends with status 0 (w.c, showinfo). Where /proc hides the
- * processes of other users, those of root are hidden too, and process 1 is root's.
+ * Makes sure that /proc shows other users' processes. w omits the rows whose processes it cannot see, and still ends
+ * with status 0 (w.c, showinfo). Where the processes of other users are hidden, those of root are too, and process 1 is
+ * root's.
+ *
+ * @throws Failure when it does not
  */
-function requireOpenProc(host: Host): void {
+export function requireOpenProc(host: Host): void {
   try {
     host.readSmallFile('/proc/1/stat');
   } catch (error) {
