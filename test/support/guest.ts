@@ -118,7 +118,7 @@ export async function image(release: Release, packages: readonly string[] = []):
  * the directory it is given) and renamed when complete, so an interrupted build is never used. Of two builds at
  * once, the first to finish stays.
  */
-async function cached(
+export async function cached(
   name: string,
   recipe: string,
   build: (dir: string) => Promise<unknown>,
