@@ -14,7 +14,6 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { fillManual } from './manual.js';
@@ -23,7 +22,9 @@ const name = 'ssh-sessions-exporter';
 const { version, engines } = JSON.parse(readFileSync('package.json', 'utf8'));
 const NOTICES = 'dist/THIRD-PARTY-LICENSES.txt';
 const debianVersion = version.replace('-', '~');
-const root = mkdtempSync(join(tmpdir(), `${name}-package-`));
+// Not in a temporary directory, which TMPDIR could have anywhere.
+mkdirSync('build', { recursive: true });
+const root = mkdtempSync('build/package-');
 
 try {
   process.umask(0o022);

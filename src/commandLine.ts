@@ -45,9 +45,10 @@ function createProgram(host: Host, version: string): Command {
         .argParser(parseLabels),
     )
     .option('--no-connections', "do not read sshd's processes; sessions are then what w lists")
+    .option('--no-logins', "do not read sshd's log")
     .option('--no-args', "keep only the command's name in what: arguments can hold secrets")
     .addOption(
-      new Option('--timeout <s>', 'time limit for w, in seconds')
+      new Option('--timeout <s>', 'time limit for w, and for journalctl, in seconds')
         .default(DEFAULTS.timeout)
         .argParser(parseTimeout),
     )

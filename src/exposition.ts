@@ -1,9 +1,13 @@
-/** A metric family of the text format. All of them are gauges. */
+/** A metric family of the text format. */
 export interface MetricFamily {
   readonly name: string;
+  /** A gauge by default. */
+  readonly type?: MetricType | undefined;
   readonly help: string;
   readonly samples: Iterable<Sample>;
 }
+
+export type MetricType = 'gauge' | 'counter';
 
 export interface Sample {
   /** As `labelRenderer` has them. */
@@ -22,9 +26,9 @@ const PIECE = 64 * 1024;
  */
 export function* render(families: Iterable<MetricFamily>): Generator<string> {
   let text = '';
-  for (const { name, help, samples } of families) {
+  for (const { name, type = 'gauge', help, samples } of families) {
     // Once, before the first sample; every line ends in a newline ("Comments, help text, and type").
-    let head = `# HELP ${name} ${escapeHelp(help)}\n# TYPE ${name} gauge\n`;
+    let head = `# HELP ${name} ${escapeHelp(help)}\n# TYPE ${name} ${type}\n`;
     for (const sample of samples) {
       text += `${head}${name}${sample.labels} ${renderValue(sample.value)}\n`;
       head = '';

@@ -1,6 +1,8 @@
 import { labelRenderer, type MetricFamily, type Sample } from './exposition.ts';
 import type { Session } from './session.ts';
 import type { Connection } from './sshd/connections.ts';
+import type { LoginLog } from './sshd/loginState.ts';
+import type { LastLogin, LoginHistory } from './sshd/logins.ts';
 import type { Kind } from './sshd/title.ts';
 import type { Column } from './w/parse.ts';
 import { parseDuration } from './w/time.ts';
@@ -17,6 +19,12 @@ export interface Run {
   readonly version: string;
 }
 
+/** What is missing in what the log says. */
+export interface Loss {
+  readonly reason: 'suppressed' | 'limit';
+  readonly lost: number;
+}
+
 /** How the values of things with equal labels become one: no two samples of a family may have equal labels. */
 type Merge = (a: number, b: number) => number;
 
@@ -30,6 +38,8 @@ const sum: Merge = (a, b) => Math.round((a + b) * 100) / 100;
 /** A row of the metric tables: how things of type T, each with the texts L, make a metric family. */
 interface Rule<L extends string, T extends Readonly<Record<L, string>>> {
   readonly name: string;
+  /** A gauge by default. */
+  readonly type?: 'counter';
   readonly labels: readonly L[];
   readonly help: string;
   /** The value of one thing; undefined, where it is not known, makes no sample. */
@@ -133,6 +143,48 @@ export const UNVERIFIED_RULES: readonly Rule<never, { readonly sessions: number 
   },
 ];
 
+export const LOGIN_RULES: readonly Rule<'user' | 'from' | 'method' | 'key', LastLogin>[] = [
+  {
+    name: 'ssh_last_login_timestamp_seconds',
+    labels: ['user', 'from', 'method', 'key'],
+    help: 'Unix time of the newest login of this kind that sshd accepted, in the last 24 hours.',
+    value: (login) => login.time / 1000,
+    merge: newest,
+  },
+];
+
+export const REFUSAL_RULES: readonly Rule<never, LoginHistory>[] = [
+  {
+    name: 'ssh_login_failures_total',
+    type: 'counter',
+    labels: [],
+    help: 'Connections that named a user and were not let in, since the boot. sshd does not log all of them.',
+    value: (history) => history.refused,
+    merge: same,
+  },
+];
+
+export const LOSS_RULES: readonly Rule<'reason', Loss>[] = [
+  {
+    name: 'ssh_login_log_lost_total',
+    type: 'counter',
+    labels: ['reason'],
+    help: 'Log messages of sshd that journald has suppressed, and logins beyond the limit of 1,000 series, since the boot.',
+    value: (loss) => loss.lost,
+    merge: same,
+  },
+];
+
+export const LOGIN_LOG_RULES: readonly Rule<never, LoginLog>[] = [
+  {
+    name: 'ssh_login_log_success',
+    labels: [],
+    help: "Whether sshd's log was read to its end, and lacks the login of no live connection.",
+    value: (log) => Number(log.success),
+    merge: same,
+  },
+];
+
 export const RUN_RULES: readonly Rule<'version', Run>[] = [
   {
     name: 'ssh_sessions_exporter_success',
@@ -171,6 +223,19 @@ export const RUN_RULES: readonly Rule<'version', Run>[] = [
   },
 ];
 
+/** Every rule, for documents and their tests. */
+export const allRules = (infoLabels: readonly Column[]) => [
+  ...sessionRules(infoLabels),
+  ...UNLISTED_RULES,
+  ...UNVERIFIED_RULES,
+  ...CONNECTION_RULES,
+  ...LOGIN_RULES,
+  ...REFUSAL_RULES,
+  ...LOGIN_LOG_RULES,
+  ...LOSS_RULES,
+  ...RUN_RULES,
+];
+
 /** What a list of things comes to. */
 export interface Tally {
   readonly count: number;
@@ -199,9 +264,9 @@ export function tally<L extends string, T extends Readonly<Record<L, string>>>(
     }
     count++;
   }
-  const families = tables.map(({ rule: { name, help, whenNone }, values }) => {
+  const families = tables.map(({ rule: { name, type, help, whenNone }, values }) => {
     if (values.size === 0 && whenNone !== undefined) values.set('', whenNone);
-    return { name, help, samples: toSamples(values) };
+    return { name, type, help, samples: toSamples(values) };
   });
   return { count, families };
 }

@@ -14,9 +14,11 @@ export interface Options {
   readonly labels: readonly Column[];
   /** Whether to read the connections that sshd serves. */
   readonly connections: boolean;
+  /** Whether to read sshd's log. */
+  readonly logins: boolean;
   /** Keep the arguments of the command in WHAT. */
   readonly args: boolean;
-  /** The time limit for w, in seconds. */
+  /** The time limit for w, and for journalctl, in seconds. */
   readonly timeout: number;
   readonly logLevel: Level;
 }
@@ -27,6 +29,7 @@ export const DEFAULTS: Options = {
   all: false,
   labels: COLUMNS,
   connections: true,
+  logins: true,
   args: true,
   timeout: 5,
   logLevel: 'info',

@@ -5,6 +5,10 @@ import { type Log, logFailure } from './log.ts';
 import { clientOf, readSessions } from './logind.ts';
 import {
   CONNECTION_RULES,
+  LOGIN_LOG_RULES,
+  LOGIN_RULES,
+  LOSS_RULES,
+  REFUSAL_RULES,
   RUN_RULES,
   sessionRules,
   type Tally,
@@ -15,6 +19,7 @@ import {
 import type { Options } from './options.ts';
 import { agree, type Login, reconcile, selectLogins, toSessions } from './session.ts';
 import { type Connection, type ConnectionList, connectionReader } from './sshd/connections.ts';
+import { type LoginLog, readLogins } from './sshd/loginState.ts';
 import { KINDS } from './sshd/title.ts';
 import { replaceFile } from './textfile.ts';
 import { requireOpenProc, runW } from './w/command.ts';
@@ -31,8 +36,8 @@ const MAX_QUOTED = 200;
 /** What a run found out. What could not be found out is not there. */
 interface Findings {
   readonly sessions?: Tally;
-  readonly others: readonly Tally[];
-  readonly unparsedRows: number;
+  readonly others?: readonly Tally[];
+  readonly unparsedRows?: number;
 }
 
 /**
@@ -45,31 +50,98 @@ interface Findings {
  */
 export function run(options: Options, version: string, host: Host, log: Log): boolean {
   log('debug', `ssh-sessions-exporter ${version}, ${host.name}, run by user ${host.uid()}`);
-  let findings: Findings = { others: [], unparsedRows: 0 };
-  try {
-    findings = investigate(options, host, log);
-  } catch (error) {
-    logFailure(error, log);
-  }
-  const text = render(allFamilies(findings, version, host));
-  try {
-    write(options.output, text, host, log);
-  } catch (error) {
-    logFailure(error, log);
-    return false;
-  }
-  if (!findings.sessions) return false;
+  const { input } = options;
+  const findings =
+    input === undefined
+      ? investigate(options, host, log)
+      : attempt(log, () => investigateRows(parse(readSaved(host, input)), options, host, log));
+  const text = render(allFamilies(findings ?? {}, version, host));
+  const written = attempt(log, () => write(options.output, text, host, log));
+  if (!written || !findings?.sessions) return false;
   log('info', `${findings.sessions.count} sessions written to ${options.output}`);
   return true;
 }
 
-function investigate(options: Options, host: Host, log: Log): Findings {
-  if (options.input !== undefined) {
-    return investigateRows(parse(readSaved(host, options.input)), options, host, log);
+/** @returns undefined if it failed, which has then been logged */
+function attempt<T>(log: Log, action: () => T): T | undefined {
+  try {
+    return action();
+  } catch (error) {
+    logFailure(error, log);
+    return undefined;
   }
+}
+
+/** What w and sshd say of now. */
+interface Sight {
+  readonly before: ConnectionList;
+  readonly after: ConnectionList;
+  /** Undefined when w failed. */
+  readonly rows: readonly Row[] | undefined;
+  readonly unparsedRows: number;
+}
+
+/** What w, the processes of sshd and its log say together. */
+function investigate(options: Options, host: Host, log: Log): Findings {
+  if (!options.connections) return investigateW(options, host, log);
+  const sight = attempt(log, () => look(options, host, log));
+  const connections = sight?.after.connections ?? [];
+  const loginLog = investigateLogins(options, connections, host, log);
+  const others = [...(sight ? tallyConnections(sight.after, log) : []), ...tallyLogins(loginLog)];
+  if (!sight?.rows) return { others, unparsedRows: sight?.unparsedRows ?? 0 };
+  const fromLog = ({ monitor, pid }: Connection) => loginLog?.history?.clients.get(monitor ?? pid);
+  const sources = {
+    before: sight.before.connections,
+    after: connections,
+    clientOf: (connection: Connection) => clientOf(host, connection) ?? fromLog(connection),
+    logins: () => readSessions(host),
+  };
+  const { sessions, unlisted, unverified, leftOut } = reconcile(sight.rows, sources, options.all);
+  for (const { row, reason } of leftOut) logLeftOut(row, reason, log);
+  for (const { user, tty, listed } of sessions) {
+    if (!listed) log('debug', () => `w does not list ${user} on "${tty}"`);
+  }
+  return {
+    sessions: tallySessions(sessions, options, host),
+    others: [
+      tally(
+        UNLISTED_RULES,
+        KINDS.map((kind) => ({ kind, connections: unlisted[kind] })),
+      ),
+      tally(UNVERIFIED_RULES, [{ sessions: unverified }]),
+      ...others,
+    ],
+    unparsedRows: sight.unparsedRows,
+  };
+}
+
+/** Sessions as w alone has them, and what sshd's log says. */
+function investigateW(options: Options, host: Host, log: Log): Findings {
+  const findings = attempt(log, () => {
+    requireOpenProc(host);
+    return investigateRows(parse(runW(host, options.timeout, log)), options, host, log);
+  });
+  return { ...findings, others: tallyLogins(investigateLogins(options, [], host, log)) };
+}
+
+/**
+ * What only one of w and sshd shows can have come or gone in between, so sshd's processes are then looked at once more.
+ *
+ * @throws Failure when /proc hides processes
+ */
+function look(options: Options, host: Host, log: Log): Sight {
   requireOpenProc(host);
-  if (options.connections) return investigateSshd(options, host, log);
-  return investigateRows(parse(runW(host, options.timeout, log)), options, host, log);
+  const readConnections = connectionReader(host);
+  const before = readConnections();
+  let listing: Listing | undefined;
+  const rows = attempt(log, () => {
+    listing = parse(runW(host, options.timeout, log));
+    const all = [...listing.rows];
+    checkReadable(all.length, listing, log);
+    return all;
+  });
+  const after = !rows || agree(rows, before.connections) ? before : readConnections();
+  return { before, after, rows, unparsedRows: listing?.unreadable.length ?? 0 };
 }
 
 /** Sessions as w alone has them. */
@@ -81,47 +153,25 @@ function investigateRows(listing: Listing, options: Options, host: Host, log: Lo
   });
   const sessions = tallySessions(logins, options, host);
   checkReadable(sessions.count + leftOut, listing, log);
-  return { sessions, others: [], unparsedRows: listing.unreadable.length };
+  return { sessions, unparsedRows: listing.unreadable.length };
 }
 
-/**
- * Sessions as w and sshd have them. What only one of them shows can have come or gone in between, so sshd's processes
- * are then looked at once more.
- */
-function investigateSshd(options: Options, host: Host, log: Log): Findings {
-  const readConnections = connectionReader(host);
-  const before = readConnections();
-  let listing: Listing | undefined;
-  let rows: readonly Row[] = [];
+/** @returns undefined if there is no log to read, or none is wanted */
+function investigateLogins(
+  options: Options,
+  connections: readonly Connection[],
+  host: Host,
+  log: Log,
+): LoginLog | undefined {
+  if (!options.logins) return undefined;
+  // The login of an orphan was logged by the monitor that is gone.
+  const loggedBy = connections.flatMap(({ monitor, pid, uid }) => monitor ?? (uid === 0 ? pid : []));
   try {
-    listing = parse(runW(host, options.timeout, log));
-    rows = [...listing.rows];
-    checkReadable(rows.length, listing, log);
+    return readLogins(host, options.timeout, loggedBy, log);
   } catch (error) {
-    logFailure(error, log);
-    return { others: tallyConnections(before, log), unparsedRows: listing?.unreadable.length ?? 0 };
+    log('warning', `logins: ${reasonOf(error)}; look at the limits of the service, or use --no-logins`);
+    return { success: false, history: undefined };
   }
-  const after = agree(rows, before.connections) ? before : readConnections();
-  const sources = {
-    before: before.connections,
-    after: after.connections,
-    clientOf: (connection: Connection) => clientOf(host, connection),
-    logins: () => readSessions(host),
-  };
-  const { sessions, unlisted, unverified, leftOut } = reconcile(rows, sources, options.all);
-  for (const { row, reason } of leftOut) logLeftOut(row, reason, log);
-  return {
-    sessions: tallySessions(sessions, options, host),
-    others: [
-      tally(
-        UNLISTED_RULES,
-        KINDS.map((kind) => ({ kind, connections: unlisted[kind] })),
-      ),
-      tally(UNVERIFIED_RULES, [{ sessions: unverified }]),
-      ...tallyConnections(after, log),
-    ],
-    unparsedRows: listing.unreadable.length,
-  };
 }
 
 function tallySessions(logins: Iterable<Login>, options: Options, host: Host): Tally {
@@ -137,6 +187,22 @@ function tallyConnections({ connections, unreadable }: ConnectionList, log: Log)
   );
   warnOfUnreadable('title of an sshd process', unreadable, log);
   return [tally(CONNECTION_RULES, connections)];
+}
+
+function tallyLogins(loginLog: LoginLog | undefined): Tally[] {
+  if (!loginLog) return [];
+  const { history } = loginLog;
+  const reading = tally(LOGIN_LOG_RULES, [loginLog]);
+  if (!history) return [reading];
+  return [
+    tally(LOGIN_RULES, history.logins),
+    tally(REFUSAL_RULES, [history]),
+    reading,
+    tally(LOSS_RULES, [
+      { reason: 'suppressed', lost: history.suppressed },
+      { reason: 'limit', lost: history.limit },
+    ]),
+  ];
 }
 
 function logLeftOut({ user, tty }: Row, reason: string, log: Log): void {
@@ -157,22 +223,25 @@ function allFamilies(findings: Findings, version: string, host: Host): MetricFam
     success: findings.sessions !== undefined,
     time: host.now(),
     seconds: host.elapsed(),
-    unparsedRows: findings.unparsedRows,
+    unparsedRows: findings.unparsedRows ?? 0,
     version,
   };
-  const tallies = [...(findings.sessions ? [findings.sessions] : []), ...findings.others];
-  return [...tallies, tally(RUN_RULES, [report])].flatMap(({ families }) => families);
+  const sessions = findings.sessions ? [findings.sessions] : [];
+  const tallies = [...sessions, ...(findings.others ?? []), tally(RUN_RULES, [report])];
+  return tallies.flatMap(({ families }) => families);
 }
 
-function write(output: string, text: Iterable<string>, host: Host, log: Log): void {
+/** @returns true, as all has then been written */
+function write(output: string, text: Iterable<string>, host: Host, log: Log): true {
   if (output === '-') {
     print(text, host);
-    return;
+    return true;
   }
   if (!output.endsWith('.prom')) {
     log('warning', `node_exporter only reads files ending in .prom and will ignore ${output}`);
   }
   replaceFile(host, output, text);
+  return true;
 }
 
 function print(text: Iterable<string>, host: Host): void {

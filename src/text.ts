@@ -45,3 +45,21 @@ function decodeUtf8(bytes: string): string {
     character === undefined ? '\uFFFD' : decodeURIComponent(escape(character)),
   );
 }
+
+/** vis(3): octal for a byte that is not ASCII, a letter for a control character, and a backslash twice. */
+const ESCAPE = /\\([0-7]{3}|.)/gs;
+
+/**
+ * Undoes how sshd escapes names, in the titles of its processes and in its log.
+ *
+ * @returns bytes, one per character
+ */
+export function unescapeName(text: string): string {
+  return text.includes('\\') ? text.replace(ESCAPE, decodeEscape) : text;
+}
+
+/** A control character becomes U+FFFD in the end, so it does not matter which one it was. */
+function decodeEscape(_: string, escaped: string): string {
+  if (escaped === '\\') return '\\';
+  return escaped.length === 3 ? String.fromCharCode(Number.parseInt(escaped, 8) & 0xff) : '\x7f';
+}

@@ -4,7 +4,7 @@ import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { builtinModules } from 'node:module';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { ROOT } from './support/exporter.ts';
+import { ROOT, scratch } from './support/exporter.ts';
 import { succeed } from './support/process.ts';
 import { lacking } from './support/programs.ts';
 
@@ -132,12 +132,16 @@ describe('the lock file', () => {
   });
 });
 
-test('the npm tarball holds these files and no other', async () => {
-  const output = await succeed(['npm', 'pack', '--dry-run', '--json', '--ignore-scripts']);
-  const [{ files }] = JSON.parse(output) as [{ files: { path: string; mode: number }[] }];
+test('the npm tarball holds these files and no other, and no script', async (context) => {
+  const directory = scratch(context);
+  const file = join(directory, (await succeed([process.execPath, 'packaging/npm.js', directory])).trim());
+  const list = (await succeed(['tar', '--list', '--verbose', '--file', file])).trim().split('\n');
+  const files = list.map((line) => ({ mode: line.slice(0, 10), path: line.replace(/.* package\//, '') }));
   assert.deepEqual(files.map(({ path }) => path).sort(), SHIPPED);
-  const executable = files.filter(({ mode }) => (mode & 0o111) !== 0).map(({ path }) => path);
+  const executable = files.filter(({ mode }) => mode.includes('x')).map(({ path }) => path);
   assert.deepEqual(executable, ['bin/ssh-sessions-exporter.js']);
+  const manifest = await succeed(['tar', '--extract', '--to-stdout', '--file', file, 'package/package.json']);
+  assert.ok(!('scripts' in JSON.parse(manifest)));
 });
 
 const PACKAGED = [

@@ -77,7 +77,7 @@ export interface RunLimits {
   readonly env: Readonly<Record<string, string>>;
   /** In seconds. */
   readonly timeout: number;
-  /** The most that is read of standard output, in bytes. */
+  /** The most that is read of standard output and standard error together, in bytes. */
   readonly outputLimit: number;
 }
 

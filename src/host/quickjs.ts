@@ -54,24 +54,28 @@ function uid(): number {
 const PAUSE = 1;
 const SIGKILL = 9;
 /** signal(7), by number. */
-const SIGNALS = '? HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM'.split(' ');
+const SIGNALS =
+  '? HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS'.split(
+    ' ',
+  );
 
 /** QuickJS has no time limits and no process groups; setsid(1) makes the group, under the same process ID. */
 function run(command: readonly string[], { env, timeout, outputLimit }: RunLimits): RunResult {
-  const problem = lookUp(command[0] ?? '');
-  if (problem) return { stdout: [], stderr: new Uint8Array(), end: problem };
   const deadline = os.now() + timeout * 1000;
   const stdin = check(os.open('/dev/null', os.O_RDONLY));
   const [out, err] = [new Pipe(outputLimit), new Pipe(MAX_STDERR)];
   const files = { stdin, stdout: out.writeEnd, stderr: err.writeEnd };
   const options = { ...files, block: false, env: { ...std.getenviron(), ...env } };
+  // What is ignored here would be ignored there too.
+  os.signal(os.SIGPIPE, null);
   const pid = os.exec(['/usr/bin/setsid', ...command], options);
+  os.signal(os.SIGPIPE, undefined);
   for (const file of Object.values(files)) os.close(file);
 
   let end: RunResult['end'] | undefined;
   while (end === undefined) {
     const idle = !out.read() && !err.read();
-    if (out.length > outputLimit || err.length > outputLimit) end = 'too much';
+    if (out.length + err.length > outputLimit) end = 'too much';
     else if (os.now() > deadline) end = 'timeout';
     else if (out.ended && err.ended) end = endOf(pid);
     if (idle && end === undefined) os.sleep(PAUSE);
@@ -80,19 +84,15 @@ function run(command: readonly string[], { env, timeout, outputLimit }: RunLimit
   if (end === 'timeout' || end === 'too much') os.kill(pid, SIGKILL);
   out.close();
   err.close();
-  return { stdout: out.pieces, stderr: join(err.pieces).subarray(0, MAX_STDERR), end };
+  const stderr = join(err.pieces).subarray(0, MAX_STDERR);
+  return { stdout: out.pieces, stderr, end: failureOfSetsid(end, stderr) ?? end };
 }
 
-/** Searches the PATH as execvp(3) does, because setsid(1) tells a missing command only in words. */
-function lookUp(command: string): 'missing' | 'EACCES' | undefined {
-  let problem: 'missing' | 'EACCES' = 'missing';
-  for (const directory of (host.env['PATH'] ?? '/usr/bin:/bin').split(':')) {
-    const [stats, errno] = os.stat(`${directory || '.'}/${command}`);
-    if (errno !== 0) continue;
-    if ((stats.mode & S_IFMT) === S_IFREG && (stats.mode & 0o111) !== 0) return undefined;
-    problem = 'EACCES';
-  }
-  return problem;
+/** setsid(1) tells by its exit status and in words that it cannot start the command. */
+function failureOfSetsid(end: RunResult['end'], stderr: Uint8Array): 'missing' | 'EACCES' | undefined {
+  if (!String.fromCharCode(...stderr.subarray(0, 10)).startsWith('setsid: ')) return undefined;
+  if (end === 127) return 'missing';
+  return end === 126 ? 'EACCES' : undefined;
 }
 
 /** @returns undefined while the process runs */
@@ -161,7 +161,7 @@ function write(file: FileHandle, text: string): void {
     stream = std.fdopen(file, 'r+');
     streams.set(file, stream);
   }
-  stream.puts(text);
+  stream.puts(text.toWellFormed());
   stream.flush();
   // A stream does not say why; one byte more fails for the same reason.
   if (stream.error()) check(Math.min(os.write(file, small.buffer, 0, 1), -EIO));
@@ -202,7 +202,7 @@ const KINDS: ReadonlyMap<number, FileStatus['kind']> = new Map([
 
 function inspect(path: string): FileStatus | undefined {
   const [stats, errno] = os.lstat(path);
-  if (errno === ENOENT || errno === ENOTDIR) return undefined;
+  if (errno === ENOENT) return undefined;
   check(-errno);
   return {
     kind: KINDS.get(stats.mode & S_IFMT) ?? 'other',
@@ -216,4 +216,3 @@ function inspect(path: string): FileStatus | undefined {
 }
 
 const ENOENT = 2;
-const ENOTDIR = 20;

@@ -89,15 +89,25 @@ describe('the Debian package', { skip: lacking('/usr/bin/dpkg-deb', '/usr/bin/li
 });
 
 describe('the npm package', () => {
-  it('installs a command that works', { timeout: 120_000 }, async (context) => {
+  it('installs a command that works, and npm 12 warns of nothing in it', {
+    timeout: 240_000,
+  }, async (context) => {
     const directory = scratch(context);
-    const [name = ''] = (await succeed(['npm', 'pack', '--silent', '--pack-destination', directory]))
-      .trim()
-      .split('\n')
-      .slice(-1);
-    const quiet = ['--silent', '--no-audit', '--no-fund'];
-    await succeed(['npm', 'install', ...quiet, '--global', '--prefix', directory, join(directory, name)]);
-    const help = await succeed([join(directory, 'bin/ssh-sessions-exporter'), '--help']);
-    assert.match(help, /^Usage: ssh-sessions-exporter/);
+    const file = join(directory, (await succeed([process.execPath, 'packaging/npm.js', directory])).trim());
+    const quiet = ['--no-audit', '--no-fund'];
+    const npm12 = join(directory, 'node_modules/npm/bin/npm-cli.js');
+    await succeed(['npm', 'install', ...quiet, '--prefix', directory, 'npm@12']);
+    for (const npm of [['npm'], [process.execPath, npm12]]) {
+      const prefix = scratch(context);
+      const installed = await capture([...npm, 'install', ...quiet, '--global', '--prefix', prefix, file]);
+      assert.equal(installed.status, 0, installed.stderr);
+      // It has things to say of an older Node.js, and of settings of this machine.
+      const warnings = installed.stderr
+        .split('\n')
+        .filter((line) => !/^(?:npm warn (?:cli|.* config) |$)/i.test(line));
+      assert.deepEqual(warnings, []);
+      const help = await succeed([join(prefix, 'bin/ssh-sessions-exporter'), '--help']);
+      assert.match(help, /^Usage: ssh-sessions-exporter/);
+    }
   });
 });

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { bootGuest, type Release } from '../support/guest.ts';
 import { buildPackage, VERSION } from '../support/machine.ts';
+import { killGroup, start } from '../support/process.ts';
 import { lackingGuests } from '../support/programs.ts';
 
 const RUNS = 200;
@@ -55,18 +56,16 @@ for (const release of ['bookworm', 'trixie'] as const satisfies readonly Release
         const arch = (await guest.run('uname -m')).trim();
         const number = { x86_64: 316, aarch64: 276 }[arch];
         assert.ok(number, `the number of renameat2 on ${arch}`);
-        const attack = `
-          RENAMEAT2=${number} runuser -u nobody -- perl /opt/attack.pl /opt/names >/tmp/attack 2>&1 </dev/null &
-          until grep -q ready /tmp/attack; do sleep 1; done
-          echo "$!"`;
-        await guest.run(`sh -c '${attack.replaceAll("'", "'\\''")}' >/tmp/pid`);
+        const command = `RENAMEAT2=${number} exec perl /opt/attack.pl /opt/names >/tmp/attack`;
+        const attack = start(guest.argv(command, 'nobody'), { stdio: 'ignore' });
+        context.after(() => killGroup(attack));
+        await guest.run('until grep -q ready /tmp/attack; do sleep 0.2; done');
         const { stdout } = await guest.exec(
           `written=0 refused=0
           for run in $(seq ${RUNS}); do
             if ssh-sessions-exporter --no-connections --log-level error -o /srv/theirs/dir/x.prom 2>>/tmp/errors
             then written=$((written + 1)); else refused=$((refused + 1)); fi
           done
-          kill $(cat /tmp/pid)
           echo "$written written, $refused refused"; sort /tmp/errors | uniq -c; cat /srv/precious`,
           { timeoutMs: 600_000 },
         );

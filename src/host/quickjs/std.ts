@@ -28,13 +28,12 @@ declare global {
     readdir(path: string): [string[], number];
     readlink(path: string): [string, number];
     lstat(path: string): [Stats, number];
-    stat(path: string): [Stats, number];
     pipe(): [number, number] | null;
     exec(args: readonly string[], options: ExecOptions): number;
     waitpid(pid: number, options: number): [pid: number, status: number];
     kill(pid: number, signal: number): number;
-    /** No handler: the signal is ignored. */
-    signal(signal: number, handler: undefined): void;
+    /** Ignores a signal, or acts on it as the system does by default. */
+    signal(signal: number, handler: undefined | null): void;
   };
   const std: {
     readonly out: Stream;
@@ -45,6 +44,10 @@ declare global {
   };
   /** The script and its arguments. */
   const scriptArgs: readonly string[];
+  interface String {
+    /** Not on Node.js 18. */
+    toWellFormed(): string;
+  }
 }
 
 export interface Stats {
