@@ -65,6 +65,7 @@ function installDocumentation() {
   write(`${doc}/changelog.gz`, gzipSync(changelog(), { level: 9 }));
   write(`${doc}/copyright`, copyright());
   if (existsSync('monitoring')) copy('monitoring', `${doc}/examples`);
+  if (existsSync('docs/alerts.md')) copy('docs/alerts.md', `${doc}/alerts.md`);
 }
 
 function writeControl() {
