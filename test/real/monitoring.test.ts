@@ -419,8 +419,10 @@ describe('a Prometheus', { skip: programs || lackingRoot() }, () => {
     return (await prometheus.rules()).flatMap(({ alerts = [] }) => alerts);
   }
 
-  describe('and the README', () => {
-    const text = readFileSync(join(ROOT, 'README.md'), 'utf8');
+  describe('and the documents', () => {
+    const text = ['README.md', 'docs/metrics.md', 'docs/fleet.md']
+      .map((name) => readFileSync(join(ROOT, name), 'utf8'))
+      .join('\n');
 
     it('has configurations that work', async (context) => {
       const blocks = fences(text, 'ya?ml');
