@@ -78,7 +78,7 @@ export const CAUSES: readonly Cause[] = [
     hides: both,
   },
   {
-    name: 'a user deletes own rows with utempter',
+    name: 'a user deletes their rows with utempter',
     releases: ['bookworm'],
     bringAbout: deleteRows,
     afterwards: true,

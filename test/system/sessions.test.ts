@@ -189,7 +189,7 @@ for (const release of releases) {
       const found = await expose();
       assert.equal(soleValue(found, 'ssh_sessions_total'), 0);
       assert.deepEqual(labelsOf(found, 'ssh_connections'), []);
-      // Of the own account anyone can make up a connection, by a process that its user owns.
+      // A user can forge a connection of their own account: it looks like one whose monitor was killed.
       await guest.run(
         `systemd-run --quiet --collect --unit=test-own --uid=pi bash -c "exec -a 'sshd: pi@notty' /opt/forged/sshd 600"`,
       );
