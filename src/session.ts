@@ -84,7 +84,7 @@ export function reconcile(rows: readonly Row[], sources: Sources, all: boolean):
   return { sessions, unlisted, unverified, leftOut };
 }
 
-/** Whether rows and connections explain each other, so that there is nothing to look at once more. */
+/** Whether rows and connections explain each other, so that no second look is needed. */
 export function agree(rows: readonly Row[], connections: readonly Connection[]): boolean {
   const nothing = { clientOf: () => undefined, logins: () => [] };
   const { sessions, unverified } = reconcile(
@@ -100,7 +100,7 @@ const NOTHING = { login: '', idle: '', jcpu: '', pcpu: '', what: '', listed: fal
 /** Finds out what made each row: by its terminal, or if it has none, by elimination. */
 function explain(rows: readonly Row[], unclaimed: Unclaimed, sources: Sources): readonly Entry[] {
   const entries = rows.map((row): Entry => ({ row }));
-  // Of two rows that can be the same connection's, the one that tells of a client is.
+  // Of two rows that may belong to one connection, prefer the one that names a client.
   const likeliest = [...entries].sort((a, b) => compare(a.row, b.row));
   for (const entry of likeliest) entry.connection = unclaimed.takeTerminal(entry.row);
   const remote = likeliest.filter(({ row, connection }) => !connection && isRemoteClient(row.from));
@@ -175,9 +175,7 @@ class Unclaimed {
       counts.set(row.user, (counts.get(row.user) ?? 0) + 1);
     }
     return [...counts].some(([user, count]) => {
-      const others = [...(this.#withoutRow.get(user) ?? [])].filter(
-        ({ terminals }) => terminals.length === 0,
-      );
+      const others = [...(this.#withoutRow.get(user) ?? [])].filter(({ kind }) => kind !== 'terminal');
       return count > others.length;
     });
   }
