@@ -257,8 +257,10 @@ find_package() {
 
 # Whoever can change these files, or replace a directory above them, could have anything done as root.
 check_owners() {
-	local mine=${SUDO_UID:-0} group=${SUDO_GID:-0} path
+	local mine=${SUDO_UID:-0} group=0 path
 	[[ $trust_checkout == no ]] || return 0
+	# A group of one's own has the account's name.
+	if [[ $(id -gn "$mine") == "$(id -un "$mine")" ]]; then group=$(id -g "$mine"); fi
 	path=$(changeable "$mine" "$group" "$1")
 	if [[ -z $path && -d $1 ]]; then
 		cd "$1"
@@ -366,7 +368,7 @@ find_destination() {
 	dir=${setting[TEXTFILE_DIR]:-}
 	dir=${dir%/}
 	address=localhost:${port:-9100}
-	if is_told; then return; fi
+	if [[ -n $dir && -n $port ]]; then return; fi
 	if ((${#exporters[@]} == 0)); then
 		quietly service prometheus-node-exporter start || true
 		wait_for find_exporters || fail "no node_exporter runs as a service of the system (systemctl status prometheus-node-exporter); for one that runs otherwise, give both --textfile-dir and --port"
@@ -391,11 +393,6 @@ find_destination() {
 facts() {
 	textfile_directories "$1"
 	values "$1" web.listen-address
-}
-
-# Whether there is nothing to find out.
-is_told() {
-	[[ -n ${setting[TEXTFILE_DIR]:-} && -n ${setting[PORT]:-} ]]
 }
 
 # Waits up to 15 s for a command to succeed.
@@ -443,7 +440,8 @@ service_drop_in() {
 	/home/* | /root/* | /run/user/*) say "ProtectHome=read-only" ;;
 	/tmp/* | /var/tmp/*) say "PrivateTmp=no" ;;
 	esac
-	if [[ $owner != root ]]; then say "User=$owner"; fi
+	# The group is for sshd's log.
+	if [[ $owner != root ]]; then say "User=$owner" "SupplementaryGroups=systemd-journal"; fi
 	if [[ -n $level ]]; then say "Environment=LOG_LEVEL=$level"; fi
 	# Otherwise the journal drops what is asked for.
 	if [[ $level == @(debug|info) ]]; then say "LogLevelMax=$level"; fi
@@ -551,9 +549,10 @@ start_runs() {
 }
 
 check_result() {
-	local file=$dir/ssh_sessions.prom start=$SECONDS why
+	local file=$dir/ssh_sessions.prom start=$SECONDS why run=(systemctl start "$NAME.service")
+	systemd_runs || run=("/usr/lib/$NAME/run-from-cron")
 	say "[$((++step))/$steps] Waiting until http://$address/metrics shows the sessions ..."
-	if ! quietly run_once; then
+	if ! quietly "${run[@]}"; then
 		journalctl --sync &>/dev/null || true
 		why=$(journalctl -u "$NAME" --since "@$started" -o cat | grep -m1 -E '^error: |exited' | tr -cd '[:print:]') || why=$(last_lines 1)
 		fail "a run failed: ${why#error: } (more: journalctl -u $NAME)"
@@ -565,10 +564,6 @@ check_result() {
 		sleep 1
 	done
 	say "    done in $((SECONDS - start)) s"
-}
-
-run_once() {
-	if systemd_runs; then systemctl start "$NAME.service"; else "/usr/lib/$NAME/run-from-cron"; fi
 }
 
 # Whether /metrics shows what was written after this script began. If not, the last line of the log says why.
@@ -612,7 +607,7 @@ install_all() {
 	make_work_directory
 	before=$(installed_version "$NAME")
 	find_package
-	is_told || find_exporters || has prometheus-node-exporter || missing+=(prometheus-node-exporter)
+	[[ -n ${setting[TEXTFILE_DIR]:-} && -n ${setting[PORT]:-} ]] || find_exporters || has prometheus-node-exporter || missing+=(prometheus-node-exporter)
 	systemd_runs || has cron || has crond || missing+=(cron)
 	! has ufw || has ip || missing+=(iproute2)
 	if ((${#missing[@]})); then ((++steps)); fi
@@ -645,18 +640,16 @@ install_all() {
 }
 
 uninstall() {
-	local state
+	local how=remove
+	if [[ $purge == yes ]]; then how=purge; fi
 	make_work_directory
 	if has ufw; then remove_rules; fi
-	state=$(dpkg-query --show --showformat='${db:Status-Status}' "$NAME" 2>/dev/null) || state=not-installed
-	if [[ $state == not-installed || ($state == config-files && $purge == no) ]]; then
-		say "$NAME is not installed; nothing to remove."
-	elif [[ $purge == yes ]]; then
-		quietly dpkg --purge "$NAME" || fail "dpkg could not remove it: $(last_lines 1)"
-		say "Removed $NAME and its settings."
+	if dpkg-query --show "$NAME" &>/dev/null; then
+		quietly dpkg "--$how" "$NAME" || fail "dpkg could not remove it: $(last_lines 1)"
+		if [[ $how == remove ]]; then say "Removed $NAME. Its settings are kept; ./install.sh uninstall --purge deletes them."; fi
+		if [[ $how == purge ]]; then say "Removed $NAME and its settings."; fi
 	else
-		quietly dpkg --remove "$NAME" || fail "dpkg could not remove it: $(last_lines 1)"
-		say "Removed $NAME. Its settings are kept; ./install.sh uninstall --purge deletes them."
+		say "$NAME is not installed; nothing to remove."
 	fi
 	say "node_exporter was kept; 'apt-get autoremove' removes what nothing else needs."
 }
