@@ -304,6 +304,7 @@ in_source() {
 # --- node_exporter ----------------------------------------------------------------------------------------
 
 exporters=()
+reported=
 
 # Sets `exporters` to the process IDs of node_exporter on this machine. Only root may have started it: the service runs as
 # the owner of the directory that it names, and the firewall is opened for its port.
@@ -320,25 +321,30 @@ find_exporters() {
 
 # Arguments: process ID, its program. The path alone proves nothing: in a namespace of its own a process can have any.
 started_by_root() {
-	local process=/proc/$1 unit shown is="is node_exporter: root alone can change its program," is_not="is not taken for node_exporter:"
+	local process=/proc/$1 unit shown believed=no why
 	[[ $(sed -n 's/^NSpid:\t//p' "$process/status") == "$1" ]] || return # a container's
 	unit=$(sed -n '/^\(0:\|1:name=systemd\):.*\/\([^/]*\.service\)$/ { s//\2/p; q }' "$process/cgroup")
 	if [[ ! $process/exe -ef $2 ]]; then
-		is="$is_not its program was replaced; restart it"
+		why="its program was replaced"
 	elif [[ -n $(changeable 0 0 "$2") ]]; then
-		is="$is_not others than root can change its program"
+		why="others than root can change its program"
 	elif [[ $(sed -n 's/^Uid:\t//p' "$process/status") == $'0\t0\t0\t0' ]]; then
-		is+=" and root runs it"
+		believed=yes why="root runs it"
 	elif shown=$(systemctl show --property=MainPID,ExecStart -- "$unit" 2>/dev/null) &&
 		[[ $'\n'$shown$'\n' == *$'\n'MainPID="$1"$'\n'* && $shown =~ ExecStart=\{\ path=([^ ]+)\ \; && ${BASH_REMATCH[1]} -ef $2 ]]; then
-		is+=" and the system runs it as $unit"
+		believed=yes why="the system runs it as $unit"
 	elif ! systemd_runs && [[ $(stat -c %U "$process") == prometheus ]]; then
-		is+=" and prometheus runs it"
+		believed=yes why="prometheus runs it"
 	else
-		is="$is_not it is no service of the system"
+		why="it is no service of the system"
 	fi
-	if [[ ${setting[LOG_LEVEL]:-} == debug ]]; then say "debug: process $1 (${2@Q}) $is" >&2; fi
-	[[ $is != "$is_not"* ]]
+	if [[ $believed == no && $reported != *" $1 "* ]]; then
+		say "warning: process $1 (${2@Q}) is not taken for node_exporter: $why. To use it, give both --textfile-dir and --port" >&2
+	elif [[ ${setting[LOG_LEVEL]:-} == debug && $reported != *" $1 "* ]]; then
+		say "debug: process $1 (${2@Q}) is node_exporter: root alone can change its program, and $why" >&2
+	fi
+	reported+=" $1 "
+	[[ $believed == yes ]]
 }
 
 # Arguments: process ID, option. Prints its values, one per line.
@@ -571,7 +577,7 @@ shows_sessions() {
 	local host=${address%:*} page=$work/page
 	host=${host#[} host=${host%]}
 	# shellcheck disable=SC2016 # the inner shell expands these
-	quietly timeout 10 bash -c 'exec 3<>"/dev/tcp/$0/$1" && printf "GET /metrics HTTP/1.0\r\n\r\n" >&3 && cat <&3 >"$2"' \
+	quietly timeout 10 bash -c 'exec 3<>"/dev/tcp/$0/$1" && printf "GET /metrics HTTP/1.0\r\n\r\n" >&3 && head -c 100M <&3 >"$2"' \
 		"${host/#localhost/127.0.0.1}" "${address##*:}" "$page" || return
 	if ! grep -q '^HTTP/1\.. 200' "$page"; then
 		say "it answers '$(head -n1 "$page")'; does it need TLS or a password?" >"$work/log"

@@ -132,7 +132,7 @@ function attacks(release: Release): void {
       await guest.run(START_FALSE_EXPORTERS, { timeoutMs: 60_000 });
       const { status, stdout, stderr } = await install('--log-level debug');
       assert.equal(status, 0, stdout + stderr);
-      const told = (what: string) => stderr.match(new RegExp(`^debug: .*${what}`, 'gm'))?.length;
+      const told = (what: string) => stderr.match(new RegExp(`^(?:debug|warning): .*${what}`, 'gm'))?.length;
       assert.ok(Number(told('is not taken for node_exporter: others than root can change its program')) >= 1);
       assert.ok(Number(told('is not taken for node_exporter: it is no service of the system')) >= 4, stderr);
       assert.ok(
