@@ -153,8 +153,9 @@ check_directory() {
 		fail "$2; give an absolute path of letters, digits and ._/+@:~-, as systemd's settings need it"
 	[[ -d $1 ]] || fail "$2, which does not exist; create it (mkdir -p $1), or name another directory"
 	[[ -w $1 ]] || fail "$2, which cannot be written; is the file system mounted read-only?"
-	id -- "$(stat -c %U "$1")" &>/dev/null ||
-		fail "$2, whose owner has no name; give it to a user that exists (chown root $1)"
+	# Both systemd and a shell read this name.
+	[[ $(stat -c %U "$1") =~ ^[a-z0-9._-]+$ ]] ||
+		fail "$2, whose owner has no plain name; give it to another user (chown root $1)"
 }
 
 # --- Steps ------------------------------------------------------------------------------------------------
@@ -167,7 +168,7 @@ steps=2
 # Not below /tmp or /var/tmp: what is built and installed here must be out of other accounts' reach.
 make_work_directory() {
 	local reachable
-	work=$(mktemp -d -p /var/cache "$NAME.XXXXXX") || fail "cannot write to /var/cache; free some space"
+	work=$(mktemp -d -p "$(readlink -f /var/cache)" "$NAME.XXXXXX") || fail "cannot write to /var/cache; free some space"
 	trap 'kill $ticker 2>/dev/null || true; rm -rf "$work"' EXIT
 	trap 'fail "interrupted; run it again to finish"' INT TERM HUP
 	reachable=$(changeable 0 0 "$work")
@@ -205,7 +206,8 @@ last_lines() {
 # Finishes what was interrupted. Gets new package lists only if those at hand do not do.
 install_packages() {
 	if [[ -n $(dpkg --audit) ]]; then dpkg --configure -a || true; fi
-	apt_get --fix-broken install "$@" || (apt_get update && apt_get --fix-broken install "$@")
+	apt_get check || apt_get --fix-broken install || (apt_get update && apt_get --fix-broken install)
+	apt_get install "$@" || (apt_get update && apt_get install "$@")
 }
 
 apt_get() {
@@ -258,12 +260,13 @@ check_owners() {
 	local mine=${SUDO_UID:-0} group=${SUDO_GID:-0} path
 	[[ $trust_checkout == no ]] || return 0
 	path=$(changeable "$mine" "$group" "$1")
-	if [[ -z $path ]]; then
-		path=$(find "$1" \( -name node_modules -o -name .git \) -prune -o \( ! -uid 0 ! -uid "$mine" -o ! -type l \
-			\( -perm /002 -o -perm /020 ! -gid "$group" \) \) -print -quit)
+	if [[ -z $path && -d $1 ]]; then
+		cd "$1"
+		path=$(find . \( -path ./node_modules -o -path ./.git -o -path ./build -o -path ./dist \) -prune -o \
+			\( ! -uid 0 ! -uid "$mine" -o ! -type l \( -perm /002 -o -perm /020 ! -gid "$group" \) \) -print -quit)
 	fi
 	[[ -z $path ]] ||
-		fail "$path belongs to, or can be changed by, another account ($(stat -c '%U, mode %a' "$path")); move the files to a directory of your own, or give --trust-checkout"
+		fail "${path@Q} belongs to, or can be changed by, another account ($(stat -c '%U, mode %a' "$path")); move the files to a directory of your own, or give --trust-checkout"
 }
 
 check_node() {
@@ -315,23 +318,24 @@ find_exporters() {
 
 # Arguments: process ID, its program. The path alone proves nothing: in a namespace of its own a process can have any.
 started_by_root() {
-	local process=/proc/$1 unit is="is node_exporter: root alone can change its program," is_not="is not taken for node_exporter:"
+	local process=/proc/$1 unit shown is="is node_exporter: root alone can change its program," is_not="is not taken for node_exporter:"
 	[[ $(sed -n 's/^NSpid:\t//p' "$process/status") == "$1" ]] || return # a container's
-	unit=$(sed -n 's|^0::.*/\([^/]*\.service\)$|\1|p' "$process/cgroup")
+	unit=$(sed -n '/^\(0:\|1:name=systemd\):.*\/\([^/]*\.service\)$/ { s//\2/p; q }' "$process/cgroup")
 	if [[ ! $process/exe -ef $2 ]]; then
 		is="$is_not its program was replaced; restart it"
 	elif [[ -n $(changeable 0 0 "$2") ]]; then
-		is="$is_not others than root can write to $(changeable 0 0 "$2")"
+		is="$is_not others than root can change its program"
 	elif [[ $(sed -n 's/^Uid:\t//p' "$process/status") == $'0\t0\t0\t0' ]]; then
 		is+=" and root runs it"
-	elif systemd_runs && [[ $(systemctl show --property=MainPID --value -- "$unit" 2>/dev/null) == "$1" ]]; then
+	elif shown=$(systemctl show --property=MainPID,ExecStart -- "$unit" 2>/dev/null) &&
+		[[ $'\n'$shown$'\n' == *$'\n'MainPID="$1"$'\n'* && $shown =~ ExecStart=\{\ path=([^ ]+)\ \; && ${BASH_REMATCH[1]} -ef $2 ]]; then
 		is+=" and the system runs it as $unit"
 	elif ! systemd_runs && [[ $(stat -c %U "$process") == prometheus ]]; then
 		is+=" and prometheus runs it"
 	else
 		is="$is_not it is no service of the system"
 	fi
-	if [[ ${setting[LOG_LEVEL]:-} == debug ]]; then say "debug: process $1 ($2) $is" >&2; fi
+	if [[ ${setting[LOG_LEVEL]:-} == debug ]]; then say "debug: process $1 (${2@Q}) $is" >&2; fi
 	[[ $is != "$is_not"* ]]
 }
 
@@ -550,7 +554,8 @@ check_result() {
 	local file=$dir/ssh_sessions.prom start=$SECONDS why
 	say "[$((++step))/$steps] Waiting until http://$address/metrics shows the sessions ..."
 	if ! quietly run_once; then
-		why=$(journalctl --sync; journalctl -u "$NAME" --since "@$started" -o cat | grep -m1 -E '^error: |exited') || why=$(last_lines 1)
+		journalctl --sync &>/dev/null || true
+		why=$(journalctl -u "$NAME" --since "@$started" -o cat | grep -m1 -E '^error: |exited' | tr -cd '[:print:]') || why=$(last_lines 1)
 		fail "a run failed: ${why#error: } (more: journalctl -u $NAME)"
 	fi
 	[[ -f $file && $(stat -c %Y "$file") -ge $started ]] ||

@@ -31,7 +31,7 @@ try {
   chmodSync(root, 0o755);
   installProgram();
   installSettings();
-  await installDocumentation();
+  installDocumentation();
   writeControl();
   setModes();
   const file = `${name}_${debianVersion}_all.deb`;
@@ -58,13 +58,14 @@ function installSettings() {
   copy('cron/run-from-cron', `usr/lib/${name}/run-from-cron`);
 }
 
-async function installDocumentation() {
+function installDocumentation() {
   const doc = `usr/share/doc/${name}`;
-  const manual = await fillManual(readFileSync(`packaging/${name}.1`, 'utf8'), version);
+  const manual = fillManual(readFileSync(`packaging/${name}.1`, 'utf8'), version);
   write(`usr/share/man/man1/${name}.1.gz`, gzipSync(manual, { level: 9 }));
   write(`${doc}/changelog.gz`, gzipSync(changelog(), { level: 9 }));
   write(`${doc}/copyright`, copyright());
   if (existsSync('monitoring')) copy('monitoring', `${doc}/examples`);
+  if (existsSync('docs/alerts.md')) copy('docs/alerts.md', `${doc}/alerts.md`);
 }
 
 function writeControl() {

@@ -3,10 +3,12 @@ import { existsSync } from 'node:fs';
 
 /** The Debian package of each program. */
 const PACKAGES = {
+  '/usr/bin/amtool': 'prometheus-alertmanager',
   '/usr/bin/dpkg-deb': 'dpkg',
   '/usr/bin/faketime': 'faketime',
   '/usr/bin/lintian': 'lintian',
   '/usr/bin/prometheus': 'prometheus',
+  '/usr/bin/prometheus-alertmanager': 'prometheus-alertmanager',
   '/usr/bin/prometheus-node-exporter': 'prometheus-node-exporter',
   '/usr/bin/promtool': 'prometheus',
   '/usr/bin/qemu-aarch64-static': 'qemu-user-static',
