@@ -12,10 +12,8 @@ import {
   readFileSync,
   rmSync,
   statSync,
-  symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { fillManual } from './manual.js';
@@ -24,14 +22,16 @@ const name = 'ssh-sessions-exporter';
 const { version, engines } = JSON.parse(readFileSync('package.json', 'utf8'));
 const NOTICES = 'dist/THIRD-PARTY-LICENSES.txt';
 const debianVersion = version.replace('-', '~');
-const root = mkdtempSync(join(tmpdir(), `${name}-package-`));
+// Not in a temporary directory, which TMPDIR could have anywhere.
+mkdirSync('build', { recursive: true });
+const root = mkdtempSync('build/package-');
 
 try {
   process.umask(0o022);
   chmodSync(root, 0o755);
   installProgram();
   installSettings();
-  await installDocumentation();
+  installDocumentation();
   writeControl();
   setModes();
   const file = `${name}_${debianVersion}_all.deb`;
@@ -43,17 +43,9 @@ try {
   rmSync(root, { recursive: true });
 }
 
-/** bin/ and dist/ side by side, as bin/ loads the bundle from ../dist. */
 function installProgram() {
-  const lib = `usr/lib/${name}`;
-  copy('bin', `${lib}/bin`);
-  // Saved code (bin/compile.js) fits only the Node.js that made it: postinst makes it.
-  copy('dist', `${lib}/dist`, (source) => !source.endsWith('.code') && source !== NOTICES);
-  // The node of the package nodejs, rather than the first one on the PATH: it is of the version that is needed.
-  const command = `${lib}/bin/${name}.js`;
-  write(command, readFileSync(`bin/${name}.js`, 'utf8').replace(/^#!.*/, '#!/usr/bin/node'));
-  mkdirSync(join(root, 'usr/bin'), { recursive: true });
-  symlinkSync(`../lib/${name}/bin/launch`, join(root, `usr/bin/${name}`));
+  copy('dist', `usr/lib/${name}`, (source) => source !== NOTICES);
+  copy('packaging/launch', `usr/bin/${name}`);
 }
 
 function installSettings() {
@@ -66,9 +58,9 @@ function installSettings() {
   copy('cron/run-from-cron', `usr/lib/${name}/run-from-cron`);
 }
 
-async function installDocumentation() {
+function installDocumentation() {
   const doc = `usr/share/doc/${name}`;
-  const manual = await fillManual(readFileSync(`packaging/${name}.1`, 'utf8'), version);
+  const manual = fillManual(readFileSync(`packaging/${name}.1`, 'utf8'), version);
   write(`usr/share/man/man1/${name}.1.gz`, gzipSync(manual, { level: 9 }));
   write(`${doc}/changelog.gz`, gzipSync(changelog(), { level: 9 }));
   write(`${doc}/copyright`, copyright());
@@ -77,8 +69,7 @@ async function installDocumentation() {
 }
 
 function writeControl() {
-  for (const part of ['postinst', 'prerm', 'postrm', 'triggers'])
-    copy(`packaging/debian/${part}`, `DEBIAN/${part}`);
+  for (const part of ['postinst', 'prerm', 'postrm']) copy(`packaging/debian/${part}`, `DEBIAN/${part}`);
   const files = list(root).filter((file) => !file.startsWith('DEBIAN/'));
   const bytes = files.reduce((sum, file) => sum + statSync(join(root, file)).size, 0);
   const control = readFileSync('packaging/debian/control', 'utf8')

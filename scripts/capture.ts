@@ -5,6 +5,7 @@
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { host } from '../src/host/node.ts';
 import { createLog } from '../src/log.ts';
 import { ARGUMENTS, ENVIRONMENT, runW } from '../src/w/command.ts';
 import { anonymise } from './anonymise.ts';
@@ -16,8 +17,8 @@ if (name === undefined || !/^[a-z0-9.-]+$/.test(name)) {
   );
 }
 
-const log = createLog('debug');
-const output = anonymise(runW(5, log));
+const log = createLog('debug', host);
+const output = anonymise(Buffer.concat(runW(host, 5, log)));
 const now = new Date();
 const system = /^PRETTY_NAME="?([^"\n]*)/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1] ?? 'unknown';
 const environment = Object.entries(ENVIRONMENT).map(([variable, value]) => `${variable}=${value}`);

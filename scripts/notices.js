@@ -6,11 +6,10 @@ const HEAD = `ssh-sessions-exporter is distributed with parts of the following p
 Their licences apply to those parts.
 `;
 
-/** @param metafile esbuild's account of a build */
-export function noticesOf({ inputs }) {
-  const directories = Object.keys(inputs).flatMap(
-    (input) => /^node_modules\/(?:@[^/]+\/)?[^/]+/.exec(input)?.[0] ?? [],
-  );
+/** @param metafiles esbuild's account of each build */
+export function noticesOf(...metafiles) {
+  const inputs = metafiles.flatMap((metafile) => Object.keys(metafile.inputs));
+  const directories = inputs.flatMap((input) => /^node_modules\/(?:@[^/]+\/)?[^/]+/.exec(input)?.[0] ?? []);
   return [HEAD, ...[...new Set(directories)].sort().map(notice)].join(`\n${'-'.repeat(80)}\n\n`);
 }
 

@@ -1,6 +1,9 @@
-import type { Connection } from './connections.ts';
 import { labelRenderer, type MetricFamily, type Sample } from './exposition.ts';
 import type { Session } from './session.ts';
+import type { Connection } from './sshd/connections.ts';
+import type { LoginLog } from './sshd/loginState.ts';
+import type { LastLogin, LoginHistory } from './sshd/logins.ts';
+import type { Kind } from './sshd/title.ts';
 import type { Column } from './w/parse.ts';
 import { parseDuration } from './w/time.ts';
 
@@ -8,12 +11,18 @@ import { parseDuration } from './w/time.ts';
 export interface Run {
   /** Whether w ran and its output was understood. */
   readonly success: boolean;
-  /** When it took place. */
-  readonly time: Date;
+  /** When it took place: Unix time, in milliseconds. */
+  readonly time: number;
   readonly seconds: number;
   readonly unparsedRows: number;
   /** The version of this program. */
   readonly version: string;
+}
+
+/** What is missing in what the log says. */
+export interface Loss {
+  readonly reason: 'suppressed' | 'limit';
+  readonly lost: number;
 }
 
 /** How the values of things with equal labels become one: no two samples of a family may have equal labels. */
@@ -29,6 +38,8 @@ const sum: Merge = (a, b) => Math.round((a + b) * 100) / 100;
 /** A row of the metric tables: how things of type T, each with the texts L, make a metric family. */
 interface Rule<L extends string, T extends Readonly<Record<L, string>>> {
   readonly name: string;
+  /** A gauge by default. */
+  readonly type?: 'counter';
   readonly labels: readonly L[];
   readonly help: string;
   /** The value of one thing; undefined, where it is not known, makes no sample. */
@@ -96,13 +107,81 @@ export function sessionRules(infoLabels: readonly Column[]): readonly Rule<Colum
   ];
 }
 
-export const CONNECTION_RULES: readonly Rule<'user' | 'kind', Connection>[] = [
+export const CONNECTION_RULES: readonly Rule<'user' | 'kind', Pick<Connection, 'user' | 'kind'>>[] = [
   {
     name: 'ssh_connections',
     labels: ['user', 'kind'],
     help: 'Authenticated SSH connections that sshd serves: with a terminal, a command or sftp (notty), or forwarding only.',
     value: () => 1,
     merge: count,
+  },
+];
+
+/** Connections that w lists in no row. */
+export interface Unlisted {
+  readonly kind: Kind;
+  readonly connections: number;
+}
+
+export const UNLISTED_RULES: readonly Rule<'kind', Unlisted>[] = [
+  {
+    name: 'ssh_sessions_unlisted',
+    labels: ['kind'],
+    help: 'Connections that sshd serves and w does not list.',
+    value: ({ connections }) => connections,
+    merge: count,
+  },
+];
+
+export const UNVERIFIED_RULES: readonly Rule<never, { readonly sessions: number }>[] = [
+  {
+    name: 'ssh_sessions_unverified',
+    labels: [],
+    help: 'Active SSH sessions that only w tells of: no process of sshd serves them.',
+    value: ({ sessions }) => sessions,
+    merge: count,
+  },
+];
+
+export const LOGIN_RULES: readonly Rule<'user' | 'from' | 'method' | 'key', LastLogin>[] = [
+  {
+    name: 'ssh_last_login_timestamp_seconds',
+    labels: ['user', 'from', 'method', 'key'],
+    help: 'Unix time of the newest login of this kind that sshd accepted, in the last 24 hours.',
+    value: (login) => login.time / 1000,
+    merge: newest,
+  },
+];
+
+export const REFUSAL_RULES: readonly Rule<never, LoginHistory>[] = [
+  {
+    name: 'ssh_login_failures_total',
+    type: 'counter',
+    labels: [],
+    help: 'Connections that named a user and were not let in, since the boot. sshd does not log all of them.',
+    value: (history) => history.refused,
+    merge: same,
+  },
+];
+
+export const LOSS_RULES: readonly Rule<'reason', Loss>[] = [
+  {
+    name: 'ssh_login_log_lost_total',
+    type: 'counter',
+    labels: ['reason'],
+    help: 'Log messages of sshd that journald has suppressed, and logins beyond the limit of 1,000 series, since the boot.',
+    value: (loss) => loss.lost,
+    merge: same,
+  },
+];
+
+export const LOGIN_LOG_RULES: readonly Rule<never, LoginLog>[] = [
+  {
+    name: 'ssh_login_log_success',
+    labels: [],
+    help: "Whether sshd's log was read to its end, and lacks the login of no live connection.",
+    value: (log) => Number(log.success),
+    merge: same,
   },
 ];
 
@@ -118,7 +197,7 @@ export const RUN_RULES: readonly Rule<'version', Run>[] = [
     name: 'ssh_sessions_exporter_last_run_timestamp_seconds',
     labels: [],
     help: 'Unix time of this run.',
-    value: (run) => run.time.getTime() / 1000,
+    value: (run) => run.time / 1000,
     merge: same,
   },
   {
@@ -144,6 +223,19 @@ export const RUN_RULES: readonly Rule<'version', Run>[] = [
   },
 ];
 
+/** Every rule, for documents and their tests. */
+export const allRules = (infoLabels: readonly Column[]) => [
+  ...sessionRules(infoLabels),
+  ...UNLISTED_RULES,
+  ...UNVERIFIED_RULES,
+  ...CONNECTION_RULES,
+  ...LOGIN_RULES,
+  ...REFUSAL_RULES,
+  ...LOGIN_LOG_RULES,
+  ...LOSS_RULES,
+  ...RUN_RULES,
+];
+
 /** What a list of things comes to. */
 export interface Tally {
   readonly count: number;
@@ -151,85 +243,34 @@ export interface Tally {
   readonly families: readonly MetricFamily[];
 }
 
-/** Rules with the same labels, and what they make of the things. To find the place of a thing is most of the work. */
-interface Group<L extends string, T extends Readonly<Record<L, string>>> {
-  readonly render: (thing: T) => string;
-  /** The place of the value of all things with equal labels, by these labels. */
-  readonly places: Map<string, number>;
-  readonly columns: Values<L, T>[];
-}
-
-interface Values<L extends string, T extends Readonly<Record<L, string>>> {
-  readonly rule: Rule<L, T>;
-  /** By place; undefined where no value is known. */
-  readonly values: (number | undefined)[];
-}
-
-/** Goes through the things once, and keeps none: of 100,000 sessions their labels are enough to keep in memory. */
+/** Goes through the things once, and keeps none of them: only values, by the labels as they are written. */
 export function tally<L extends string, T extends Readonly<Record<L, string>>>(
   rules: readonly Rule<L, T>[],
   things: Iterable<T>,
 ): Tally {
-  const groups = groupByLabels(rules);
+  const tables = rules.map((rule) => ({
+    rule,
+    render: labelRenderer(rule.labels),
+    values: new Map<string, number>(),
+  }));
   let count = 0;
   for (const thing of things) {
-    for (const group of groups) add(group, thing);
+    for (const { rule, render, values } of tables) {
+      const value = rule.value(thing);
+      if (value === undefined) continue;
+      const labels = render(thing);
+      const other = values.get(labels);
+      values.set(labels, other === undefined ? value : rule.merge(other, value));
+    }
     count++;
   }
-  return { count, families: groups.flatMap(toFamilies) };
+  const families = tables.map(({ rule: { name, type, help, whenNone }, values }) => {
+    if (values.size === 0 && whenNone !== undefined) values.set('', whenNone);
+    return { name, type, help, samples: toSamples(values) };
+  });
+  return { count, families };
 }
 
-/** Rules with the same labels follow each other. */
-function groupByLabels<L extends string, T extends Readonly<Record<L, string>>>(
-  rules: readonly Rule<L, T>[],
-): Group<L, T>[] {
-  const groups: Group<L, T>[] = [];
-  let names: readonly L[] | undefined;
-  for (const rule of rules) {
-    const column: Values<L, T> = { rule, values: [] };
-    if (rule.labels === names) groups.at(-1)?.columns.push(column);
-    else groups.push({ render: labelRenderer(rule.labels), places: new Map(), columns: [column] });
-    names = rule.labels;
-  }
-  return groups;
-}
-
-function add<L extends string, T extends Readonly<Record<L, string>>>(
-  { render, places, columns }: Group<L, T>,
-  thing: T,
-): void {
-  const labels = render(thing);
-  const place = places.get(labels) ?? places.size;
-  if (place === places.size) places.set(labels, place);
-  for (const { rule, values } of columns) {
-    const value = rule.value(thing);
-    const others = values[place];
-    // A value that is not known has a place, too: an array with holes is slow.
-    if (value === undefined || others === undefined) values[place] = others ?? value;
-    else values[place] = rule.merge(others, value);
-  }
-}
-
-function toFamilies<L extends string, T extends Readonly<Record<L, string>>>({
-  places,
-  columns,
-}: Group<L, T>): MetricFamily[] {
-  return columns.map(({ rule, values }) => ({
-    name: rule.name,
-    help: rule.help,
-    samples: toSamples(places, values, rule.whenNone),
-  }));
-}
-
-function* toSamples(
-  places: ReadonlyMap<string, number>,
-  values: readonly (number | undefined)[],
-  whenNone: number | undefined,
-): Generator<Sample> {
-  if (places.size === 0 && whenNone !== undefined) yield { labels: '', value: whenNone };
-  let place = 0;
-  for (const labels of places.keys()) {
-    const value = values[place++];
-    if (value !== undefined) yield { labels, value };
-  }
+function* toSamples(values: ReadonlyMap<string, number>): Generator<Sample> {
+  for (const [labels, value] of values) yield { labels, value };
 }

@@ -1,46 +1,43 @@
-import { writeFileSync } from 'node:fs';
-import { type Connection, readConnections } from './connections.ts';
 import { type MetricFamily, render } from './exposition.ts';
 import { Failure } from './failure.ts';
+import { type Host, reasonOf } from './host/host.ts';
 import { type Log, logFailure } from './log.ts';
-import { CONNECTION_RULES, RUN_RULES, sessionRules, type Tally, tally } from './metrics.ts';
-import { type Selection, selectSessions } from './session.ts';
+import { clientOf, readSessions } from './logind.ts';
+import {
+  CONNECTION_RULES,
+  LOGIN_LOG_RULES,
+  LOGIN_RULES,
+  LOSS_RULES,
+  REFUSAL_RULES,
+  RUN_RULES,
+  sessionRules,
+  type Tally,
+  tally,
+  UNLISTED_RULES,
+  UNVERIFIED_RULES,
+} from './metrics.ts';
+import type { Options } from './options.ts';
+import { agree, type Login, reconcile, selectLogins, toSessions } from './session.ts';
+import { type Connection, type ConnectionList, connectionReader } from './sshd/connections.ts';
+import { type LoginLog, readLogins } from './sshd/loginState.ts';
+import { KINDS } from './sshd/title.ts';
 import { replaceFile } from './textfile.ts';
-import { runW } from './w/command.ts';
-import { type Column, parse, type Row } from './w/parse.ts';
+import { requireOpenProc, runW } from './w/command.ts';
+import { type Listing, parse, type Row } from './w/parse.ts';
 import { readSaved } from './w/saved.ts';
-
-export interface Options extends Selection {
-  /** The file to replace; "-" is standard output. */
-  readonly output: string;
-  /** Saved output of w to read instead of running it; "-" is standard input. */
-  readonly input?: string;
-  /** The labels of ssh_session_info. */
-  readonly labels: readonly Column[];
-  /** Whether to read the connections that sshd serves. */
-  readonly connections: boolean;
-  /** How long w may take, in seconds. */
-  readonly timeout: number;
-}
-
-/** The time, and how long the program has been running, in seconds. Tests bring their own. */
-export interface Clock {
-  now(): Date;
-  elapsed(): number;
-}
 
 const STANDARD_OUTPUT = 1;
 
 /** A flood of unreadable rows must not become a flood of log lines. */
-const MOST_WARNINGS = 10;
+const MAX_WARNINGS = 10;
 /** In characters. In what w prints for this program WHAT begins after that, and can hold secrets. */
-const MOST_QUOTED = 200;
+const MAX_QUOTED = 200;
 
-/** What a run found out. */
+/** What a run found out. What could not be found out is not there. */
 interface Findings {
-  readonly sessions: Tally;
-  readonly unparsedRows: number;
-  readonly connections: Tally;
+  readonly sessions?: Tally;
+  readonly others?: readonly Tally[];
+  readonly unparsedRows?: number;
 }
 
 /**
@@ -48,110 +45,217 @@ interface Findings {
  * so: the old sessions would be taken for those of now.
  *
  * @param version of this program
+ * @param host the system, and the clock
  * @returns whether all went well; what did not has been logged
  */
-export function run(options: Options, version: string, clock: Clock, log: Log): boolean {
-  log(
-    'debug',
-    `ssh-sessions-exporter ${version}, Node ${process.version} on ${process.arch}, run by user ${process.getuid?.()}`,
-  );
-  let findings: Findings | undefined;
-  try {
-    findings = investigate(options, clock, log);
-  } catch (error) {
-    logFailure(error, log);
-  }
-  const text = render(allFamilies(findings, version, clock));
-  try {
-    write(options.output, text, log);
-  } catch (error) {
-    logFailure(error, log);
-    return false;
-  }
-  if (!findings) return false;
+export function run(options: Options, version: string, host: Host, log: Log): boolean {
+  log('debug', `ssh-sessions-exporter ${version}, ${host.name}, run by user ${host.uid()}`);
+  const { input } = options;
+  const findings =
+    input === undefined
+      ? investigate(options, host, log)
+      : attempt(log, () => investigateRows(parse(readSaved(host, input)), options, host, log));
+  const text = render(allFamilies(findings ?? {}, version, host));
+  const written = attempt(log, () => write(options.output, text, host, log));
+  if (!written || !findings?.sessions) return false;
   log('info', `${findings.sessions.count} sessions written to ${options.output}`);
   return true;
 }
 
-function investigate(options: Options, clock: Clock, log: Log): Findings {
-  const output = options.input === undefined ? [runW(options.timeout, log)] : readSaved(options.input);
-  const listing = parse(output);
-  let leftOut = 0;
-  const leaveOut = ({ user, tty, from }: Row) => {
-    leftOut++;
-    log('debug', () => `left out ${user} on "${tty}": "${from}" is no remote host`);
+/** @returns undefined if it failed, which has then been logged */
+function attempt<T>(log: Log, action: () => T): T | undefined {
+  try {
+    return action();
+  } catch (error) {
+    logFailure(error, log);
+    return undefined;
+  }
+}
+
+/** What w and sshd say of now. */
+interface Sight {
+  readonly before: ConnectionList;
+  readonly after: ConnectionList;
+  /** Undefined when w failed. */
+  readonly rows: readonly Row[] | undefined;
+  readonly unparsedRows: number;
+}
+
+/** What w, the processes of sshd and its log say together. */
+function investigate(options: Options, host: Host, log: Log): Findings {
+  if (!options.connections) return investigateW(options, host, log);
+  const sight = attempt(log, () => look(options, host, log));
+  const connections = sight?.after.connections ?? [];
+  const loginLog = investigateLogins(options, connections, host, log);
+  const others = [...(sight ? tallyConnections(sight.after, log) : []), ...tallyLogins(loginLog)];
+  if (!sight?.rows) return { others, unparsedRows: sight?.unparsedRows ?? 0 };
+  const fromLog = ({ monitor, pid }: Connection) => loginLog?.history?.clients.get(monitor ?? pid);
+  const sources = {
+    before: sight.before.connections,
+    after: connections,
+    clientOf: (connection: Connection) => clientOf(host, connection) ?? fromLog(connection),
+    logins: () => readSessions(host),
   };
-  const sessions = tally(
-    sessionRules(options.labels),
-    selectSessions(listing, options, clock.now(), leaveOut),
-  );
-  const unparsedRows = listing.unreadable.length;
-  warnOfUnreadable('row of w', listing.unreadable, log);
-  log(
-    'debug',
-    () =>
-      `${sessions.count + leftOut + unparsedRows} rows of w: ${sessions.count} exported, ` +
-      `${leftOut} left out, ${unparsedRows} not read`,
-  );
+  const { sessions, unlisted, unverified, leftOut } = reconcile(sight.rows, sources, options.all);
+  for (const { row, reason } of leftOut) logLeftOut(row, reason, log);
+  for (const { user, tty, listed } of sessions) {
+    if (!listed) log('debug', () => `w does not list ${user} on "${tty}"`);
+  }
   return {
-    sessions,
-    unparsedRows,
-    connections: tally(CONNECTION_RULES, investigateConnections(options, log)),
+    sessions: tallySessions(sessions, options, host),
+    others: [
+      tally(
+        UNLISTED_RULES,
+        KINDS.map((kind) => ({ kind, connections: unlisted[kind] })),
+      ),
+      tally(UNVERIFIED_RULES, [{ sessions: unverified }]),
+      ...others,
+    ],
+    unparsedRows: sight.unparsedRows,
   };
 }
 
-/** Saved output of w says nothing of this machine's connections. */
-function investigateConnections(options: Options, log: Log): readonly Connection[] {
-  if (!options.connections || options.input !== undefined) return [];
-  const { connections, unreadable } = readConnections();
+/** Sessions as w alone has them, and what sshd's log says. */
+function investigateW(options: Options, host: Host, log: Log): Findings {
+  const findings = attempt(log, () => {
+    requireOpenProc(host);
+    return investigateRows(parse(runW(host, options.timeout, log)), options, host, log);
+  });
+  return { ...findings, others: tallyLogins(investigateLogins(options, [], host, log)) };
+}
+
+/**
+ * What only one of w and sshd shows can have come or gone in between, so sshd's processes are then looked at once more.
+ *
+ * @throws Failure when /proc hides processes
+ */
+function look(options: Options, host: Host, log: Log): Sight {
+  requireOpenProc(host);
+  const readConnections = connectionReader(host);
+  const before = readConnections();
+  let listing: Listing | undefined;
+  const rows = attempt(log, () => {
+    listing = parse(runW(host, options.timeout, log));
+    const all = [...listing.rows];
+    checkReadable(all.length, listing, log);
+    return all;
+  });
+  const after = !rows || agree(rows, before.connections) ? before : readConnections();
+  return { before, after, rows, unparsedRows: listing?.unreadable.length ?? 0 };
+}
+
+/** Sessions as w alone has them. */
+function investigateRows(listing: Listing, options: Options, host: Host, log: Log): Findings {
+  let leftOut = 0;
+  const logins = selectLogins(listing, options.all, (row, reason) => {
+    leftOut++;
+    logLeftOut(row, reason, log);
+  });
+  const sessions = tallySessions(logins, options, host);
+  checkReadable(sessions.count + leftOut, listing, log);
+  return { sessions, unparsedRows: listing.unreadable.length };
+}
+
+/** @returns undefined if there is no log to read, or none is wanted */
+function investigateLogins(
+  options: Options,
+  connections: readonly Connection[],
+  host: Host,
+  log: Log,
+): LoginLog | undefined {
+  if (!options.logins) return undefined;
+  // The login of an orphan was logged by the monitor that is gone.
+  const loggedBy = connections.flatMap(({ monitor, pid, uid }) => monitor ?? (uid === 0 ? pid : []));
+  try {
+    return readLogins(host, options.timeout, loggedBy, log);
+  } catch (error) {
+    log('warning', `logins: ${reasonOf(error)}; look at the limits of the service, or use --no-logins`);
+    return { success: false, history: undefined };
+  }
+}
+
+function tallySessions(logins: Iterable<Login>, options: Options, host: Host): Tally {
+  const moment = { now: host.now(), utcOffset: host.utcOffset };
+  return tally(sessionRules(options.labels), toSessions(logins, options.args, moment));
+}
+
+function tallyConnections({ connections, unreadable }: ConnectionList, log: Log): Tally[] {
   log(
     'debug',
     () =>
       connections.map(({ user, kind }) => `connection of ${user}: ${kind}`).join('\n') || 'no connections',
   );
   warnOfUnreadable('title of an sshd process', unreadable, log);
-  return connections;
+  return [tally(CONNECTION_RULES, connections)];
 }
 
-function allFamilies(findings: Findings | undefined, version: string, clock: Clock): MetricFamily[] {
-  const report = {
-    success: findings !== undefined,
-    time: clock.now(),
-    seconds: clock.elapsed(),
-    unparsedRows: findings?.unparsedRows ?? 0,
-    version,
-  };
+function tallyLogins(loginLog: LoginLog | undefined): Tally[] {
+  if (!loginLog) return [];
+  const { history } = loginLog;
+  const reading = tally(LOGIN_LOG_RULES, [loginLog]);
+  if (!history) return [reading];
   return [
-    ...(findings?.sessions.families ?? []),
-    ...(findings?.connections.families ?? []),
-    ...tally(RUN_RULES, [report]).families,
+    tally(LOGIN_RULES, history.logins),
+    tally(REFUSAL_RULES, [history]),
+    reading,
+    tally(LOSS_RULES, [
+      { reason: 'suppressed', lost: history.suppressed },
+      { reason: 'limit', lost: history.limit },
+    ]),
   ];
 }
 
-function write(output: string, text: Iterable<string>, log: Log): void {
-  if (output === '-') {
-    print(text);
-    return;
-  }
-  if (!output.endsWith('.prom')) {
-    log('warning', `node_exporter reads files that end in .prom only, and will not read ${output}`);
-  }
-  replaceFile(output, text);
+function logLeftOut({ user, tty }: Row, reason: string, log: Log): void {
+  log('debug', () => `skipped ${user} on "${tty}": ${reason}`);
 }
 
-function print(text: Iterable<string>): void {
+/** @throws Failure when no row could be read: "0 sessions" would be wrong */
+function checkReadable(rows: number, { unreadable }: Listing, log: Log): void {
+  warnOfUnreadable('row of w', unreadable, log);
+  log('debug', `${rows} rows of w, and ${unreadable.length} that cannot be read`);
+  if (rows === 0 && unreadable.length > 0) {
+    throw new Failure('no row of w could be read; run w -i by hand, and report what it prints');
+  }
+}
+
+function allFamilies(findings: Findings, version: string, host: Host): MetricFamily[] {
+  const report = {
+    success: findings.sessions !== undefined,
+    time: host.now(),
+    seconds: host.elapsed(),
+    unparsedRows: findings.unparsedRows ?? 0,
+    version,
+  };
+  const sessions = findings.sessions ? [findings.sessions] : [];
+  const tallies = [...sessions, ...(findings.others ?? []), tally(RUN_RULES, [report])];
+  return tallies.flatMap(({ families }) => families);
+}
+
+/** @returns true, as all has then been written */
+function write(output: string, text: Iterable<string>, host: Host, log: Log): true {
+  if (output === '-') {
+    print(text, host);
+    return true;
+  }
+  if (!output.endsWith('.prom')) {
+    log('warning', `node_exporter only reads files ending in .prom and will ignore ${output}`);
+  }
+  replaceFile(host, output, text);
+  return true;
+}
+
+function print(text: Iterable<string>, host: Host): void {
   try {
-    for (const piece of text) writeFileSync(STANDARD_OUTPUT, piece);
+    for (const piece of text) host.write(STANDARD_OUTPUT, piece);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new Failure(`cannot write standard output: ${reason}; name a file with --output`);
+    throw new Failure(`cannot write standard output: ${reasonOf(error)}; name a file with --output`);
   }
 }
 
 function warnOfUnreadable(what: string, texts: readonly string[], log: Log): void {
-  for (const text of texts.slice(0, MOST_WARNINGS)) {
-    log('warning', `cannot read this ${what}: "${text.slice(0, MOST_QUOTED)}"`);
+  for (const text of texts.slice(0, MAX_WARNINGS)) {
+    log('warning', `cannot read this ${what}: "${text.slice(0, MAX_QUOTED)}"`);
   }
-  const rest = texts.length - MOST_WARNINGS;
-  if (rest > 0) log('warning', `cannot read ${rest} more of the kind`);
+  const rest = texts.length - MAX_WARNINGS;
+  if (rest > 0) log('warning', `cannot read ${rest} more like this`);
 }

@@ -1,39 +1,65 @@
 const PLAIN = /^[ -~]*$/;
 
-/** Whether a text is ASCII without control characters, and so clean, and the same in bytes. */
+/** Whether a text is ASCII without control characters, and so is the same in bytes and needs no cleaning. */
 export const isPlain = (text: string) => PLAIN.test(text);
 
-/**
- * C0 controls, DEL and C1 controls: what a terminal would act on. Said by what they are not: to look up their Unicode
- * category takes 1.4 % of a run.
- */
-const CONTROL = /[^ -~\xa0-\uffff]/g;
+/** C0 controls, DEL and C1 controls: what a terminal would act on. */
+const CONTROL = /\p{Cc}/gu;
 
-/** In bytes: what w prints of a hundred sessions. */
-const SHORT = 32 * 1024;
+/** In bytes: about as many arguments as both hosts take in one call. */
+const MAX_ARGUMENTS = 16 * 1024;
 
-/**
- * Bytes as text of one character a byte ("latin1"), so that it can be cut by byte.
- *
- * Short output is most often ASCII, and then UTF-8 is the same: to ask a Buffer for any other encoding takes 0.4 % of
- * a run, the first time. Of long output the other is faster.
- */
-export function byteText(bytes: Buffer): string {
-  if (bytes.length <= SHORT) {
-    const text = bytes.toString();
-    // UTF-8 has fewer characters than bytes, but where all are ASCII or some are not UTF-8.
-    if (text.length === bytes.length && !text.includes('\uFFFD')) return text;
+/** Bytes as text of one character per byte, so that it can be cut by byte. */
+export function byteText(bytes: Uint8Array): string {
+  let text = '';
+  for (let start = 0; start < bytes.length; start += MAX_ARGUMENTS) {
+    const piece: string = Reflect.apply(
+      String.fromCharCode,
+      undefined,
+      bytes.subarray(start, start + MAX_ARGUMENTS),
+    );
+    text += piece;
   }
-  return bytes.toString('latin1');
+  return text;
 }
 
 /**
  * Bytes that another program or user chose, as text that is safe in a label value and in a log line.
  *
- * @param bytes one to a character, as `byteText` has them
+ * @param bytes one per character, as `byteText` returns them
  * @returns the same bytes read as UTF-8; what is not UTF-8 and every control character is U+FFFD, all else is kept
  */
 export function cleanText(bytes: string): string {
-  if (isPlain(bytes)) return bytes;
-  return Buffer.from(bytes, 'latin1').toString('utf8').replace(CONTROL, '\uFFFD');
+  return isPlain(bytes) ? bytes : decodeUtf8(bytes).replace(CONTROL, '\uFFFD');
+}
+
+/**
+ * UTF-8 (RFC 3629, section 4): the second alternative is a character that is cut short. TextDecoder replaces that as
+ * a whole, too, but QuickJS has none.
+ */
+const NOT_ASCII =
+  /([\xc2-\xdf][\x80-\xbf]|(?:\xe0[\xa0-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]|\xed[\x80-\x9f])[\x80-\xbf]|(?:\xf0[\x90-\xbf]|[\xf1-\xf3][\x80-\xbf]|\xf4[\x80-\x8f])[\x80-\xbf]{2})|\xe0[\xa0-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]|\xed[\x80-\x9f]|(?:\xf0[\x90-\xbf]|[\xf1-\xf3][\x80-\xbf]|\xf4[\x80-\x8f])[\x80-\xbf]?|[\x80-\xff]/g;
+
+function decodeUtf8(bytes: string): string {
+  return bytes.replace(NOT_ASCII, (_, character: string | undefined) =>
+    character === undefined ? '\uFFFD' : decodeURIComponent(escape(character)),
+  );
+}
+
+/** vis(3): octal for a byte that is not ASCII, a letter for a control character, and a backslash twice. */
+const ESCAPE = /\\([0-7]{3}|.)/gs;
+
+/**
+ * Undoes how sshd escapes names, in the titles of its processes and in its log.
+ *
+ * @returns bytes, one per character
+ */
+export function unescapeName(text: string): string {
+  return text.includes('\\') ? text.replace(ESCAPE, decodeEscape) : text;
+}
+
+/** A control character becomes U+FFFD in the end, so it does not matter which one it was. */
+function decodeEscape(_: string, escaped: string): string {
+  if (escaped === '\\') return '\\';
+  return escaped.length === 3 ? String.fromCharCode(Number.parseInt(escaped, 8) & 0xff) : '\x7f';
 }

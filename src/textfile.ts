@@ -1,20 +1,9 @@
-import {
-  closeSync,
-  lstatSync,
-  openSync,
-  readdirSync,
-  readlinkSync,
-  type Stats,
-  statSync,
-  unlinkSync,
-  writeSync,
-} from 'node:fs';
-import { basename, dirname, join, resolve } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
 import { Failure } from './failure.ts';
+import { codeOf, type FileHandle, type FileStatus, type Host, reasonOf } from './host/host.ts';
 
 /** node_exporter reads the file as another user, and root's umask may be 077. */
-const MODE = 0o644;
+const PUBLIC = 0o644;
 
 /**
  * chown(2) leaves an owner of -1 as it is. Otherwise write-file-atomic gives the new file the owner of the
@@ -25,7 +14,12 @@ const KEEP_OWNER = { uid: -1, gid: -1 };
 /** In milliseconds. */
 const LEFTOVER_AGE = 60_000;
 /** As the kernel has it: path_resolution(7). */
-const MOST_LINKS = 40;
+const MAX_LINKS = 40;
+
+const WRITABLE_BY_GROUP = 0o020;
+const WRITABLE_BY_OTHERS = 0o002;
+/** In such a directory only its owner can rename or remove a file. */
+const STICKY = 0o1000;
 
 /**
  * Replaces a file in one step, so that a reader finds the old text or the new one, whole. What an earlier
@@ -35,102 +29,155 @@ const MOST_LINKS = 40;
  *   together first
  * @throws Failure when the file cannot be written; the old one is then as it was
  */
-export function replaceFile(path: string, text: Iterable<string>): void {
-  let target = resolve(path);
+export function replaceFile(host: Host, path: string, text: Iterable<string>, mode = PUBLIC): void {
+  let directory = path;
   try {
-    target = findTarget(target);
-    actAsOwner(dirname(target));
-    removeLeftovers(target);
-    write(target, text);
-  } catch (error) {
-    throw error instanceof Failure ? error : new Failure(explain(target, error));
-  }
-}
-
-function write(target: string, text: Iterable<string>): void {
-  writeFileAtomic.sync(target, Buffer.from(''), {
-    mode: MODE,
-    chown: KEEP_OWNER,
-    // A lost file comes back with the next run, and a sync every 15 s wears out an SD card.
-    fsync: false,
-    // write-file-atomic does not notice a short write, and would put a cut file in place when the disk is full. What
-    // fails here ends the write before the old file is replaced. write-file-atomic itself then has nothing to add.
-    tmpfileCreated: (temporary) => fill(temporary, text),
-  });
-}
-
-/** As writeFileSync does, of which Node.js would have to compile more. The file is there, and empty. */
-function fill(path: string, text: Iterable<string>): void {
-  const file = openSync(path, 'r+');
-  try {
-    for (const piece of text) {
-      const bytes = Buffer.from(piece);
-      for (let done = 0; done < bytes.length; ) done += writeSync(file, bytes, done);
+    const target = findTarget(host, path);
+    directory = target.directory;
+    const file = openSafeDirectory(host, directory);
+    try {
+      const here = `/proc/self/fd/${file}`;
+      removeLeftovers(host, here, target.name);
+      write(host, `${here}/${target.name}`, text, mode);
+    } finally {
+      host.close(file);
     }
-  } finally {
-    closeSync(file);
+  } catch (error) {
+    throw error instanceof Failure ? error : new Failure(explain(path, directory, error));
   }
+}
+
+interface Target {
+  /** An absolute path without links. */
+  readonly directory: string;
+  readonly name: string;
 }
 
 /**
  * The file that a path leads to, whether it exists or not: a link may point into a file system that is empty
  * after a boot, and must not be replaced by a file itself. Neither must a device or a FIFO.
  */
-function findTarget(path: string): string {
-  let target = path;
-  for (let links = 0; links <= MOST_LINKS; links++) {
-    const stats = lstatSync(target, { throwIfNoEntry: false });
-    if (!stats?.isSymbolicLink()) return requireReplaceable(target, stats);
-    requireOwnLink(target, stats);
-    target = resolve(dirname(target), readlinkSync(target));
+function findTarget(host: Host, path: string): Target {
+  const start = path.startsWith('/') ? path : `${host.readLink('/proc/self/cwd')}/${path}`;
+  const rest = start.split('/');
+  let directory = '';
+  for (let links = 0; links <= MAX_LINKS; ) {
+    const name = rest.shift() ?? '';
+    const isLast = rest.length === 0;
+    if (name === '..') directory = directory.slice(0, directory.lastIndexOf('/'));
+    if (!isLast && ['', '.', '..'].includes(name)) continue;
+    const status = host.inspect(`${directory}/${name}`);
+    if (status?.kind === 'link') {
+      requireOwnLink(host, `${directory}/${name}`, status);
+      const to = host.readLink(`${directory}/${name}`);
+      if (to.startsWith('/')) directory = '';
+      rest.unshift(...to.split('/'));
+      links++;
+    } else if (isLast) {
+      requireReplaceable(path, status);
+      return { directory: directory || '/', name };
+    } else {
+      directory += `/${name}`;
+    }
   }
   throw new Failure(`cannot write ${path}: too many links; name the file itself with --output`);
 }
 
 /** Who owns a link decides which file is overwritten: root must not do that for another account. */
-function requireOwnLink(link: string, { uid }: Stats): void {
-  if (uid === 0 || uid === process.geteuid?.()) return;
+function requireOwnLink(host: Host, link: string, { uid }: FileStatus): void {
+  if (uid === 0 || uid === host.uid()) return;
   throw new Failure(
-    `cannot write ${link}: it is a link of another account (uid ${uid}); name the file itself with --output`,
+    `cannot write ${link}: it is a symbolic link of another account (uid ${uid}); name the file itself with --output`,
   );
 }
 
+function requireReplaceable(path: string, status: FileStatus | undefined): void {
+  if (!status || status.kind === 'file') return;
+  const kind = status.kind === 'directory' ? 'a directory' : 'not a regular file';
+  throw new Failure(`cannot write ${path}: it is ${kind}; name a .prom file with --output`);
+}
+
 /**
- * The owner of a directory may put a link there under the name of the temporary file, which can be foreseen
- * and is opened as it is. Where that is not root, root writes with no more rights than the owner has.
+ * Opens the directory to write in. Whoever can rename files there decides what the program writes to, and whoever
+ * can rename the directory or one above it decides which directory that is. So everything is checked on what has been
+ * opened and goes through that: it is the directory of that path, and nobody else can rename files in it. Debian's
+ * textfile directory is root's, but not the one above it.
  */
-function actAsOwner(directory: string): void {
-  const { uid, gid } = statSync(directory);
-  if (uid === 0 || process.geteuid?.() !== 0) return;
+function openSafeDirectory(host: Host, path: string): FileHandle {
+  const owner = actAsOwner(host, path);
+  const directory = host.openDirectory(path);
   try {
-    process.setgroups?.([]);
-    process.setegid?.(gid);
-    process.seteuid?.(uid);
+    const here = `/proc/self/fd/${directory}`;
+    const status = host.inspect(`${here}/.`);
+    if (!status)
+      throw new Failure(`cannot write into ${path}: it is not a directory; name another file with --output`);
+    if (host.readLink(here) !== path || (status.uid !== owner && status.uid !== 0)) {
+      throw new Failure(
+        `cannot write into ${path}: another account replaced it just now; check who owns what is above`,
+      );
+    }
+    if (isWritableByStrangers(status)) {
+      throw new Failure(
+        `cannot write into ${path}: other accounts can write there too; run chmod go-w ${path}, or name another ` +
+          'file with --output',
+      );
+    }
+    return directory;
   } catch (error) {
-    // Root without capabilities, as in a sandbox of systemd: there it is the sandbox that protects other files.
-    if (codeOf(error) === 'EPERM') return;
-    // Debian 13's Node.js does not let go of root's rights at all, for fear of its own io_uring (CVE-2024-22017).
-    throw new Failure(
-      `cannot write into ${directory}: it belongs to another account, whose rights this Node.js cannot take on; ` +
-        `run as that account: sudo -u '#${uid}' ssh-sessions-exporter`,
-    );
+    host.close(directory);
+    throw error;
   }
 }
 
-function requireReplaceable(target: string, stats: Stats | undefined): string {
-  if (!stats || stats.isFile()) return target;
-  const kind = stats.isDirectory() ? 'a directory' : 'not a regular file';
-  throw new Failure(`cannot write ${target}: it is ${kind}; name a .prom file with --output`);
+function isWritableByStrangers({ mode, uid, gid }: FileStatus): boolean {
+  if ((mode & STICKY) !== 0) return false;
+  // The group of an account alone has the account's number.
+  return (mode & WRITABLE_BY_OTHERS) !== 0 || ((mode & WRITABLE_BY_GROUP) !== 0 && gid !== uid);
+}
+
+/**
+ * Where another account owns the directory, root writes with no more rights than that account has.
+ *
+ * @returns the account that writes
+ */
+function actAsOwner(host: Host, path: string): number {
+  const own = host.uid();
+  const status = host.inspect(path);
+  if (!status || status.uid === 0 || status.uid === own) return own;
+  if (own === 0 && host.actAs(status.uid, status.gid)) return status.uid;
+  throw new Failure(
+    `cannot write into ${path}: it belongs to another account, whose rights cannot be taken on here; ` +
+      `run as that account: sudo -u '#${status.uid}' ssh-sessions-exporter`,
+  );
+}
+
+function write(host: Host, path: string, text: Iterable<string>, mode: number): void {
+  writeFileAtomic.sync(path, '', {
+    mode,
+    chown: KEEP_OWNER,
+    // A lost file comes back with the next run, and a sync every 15 s wears out an SD card.
+    fsync: false,
+    // write-file-atomic does not notice a short write, and would put a cut file in place when the disk is full. What
+    // fails here ends the write before the old file is replaced. write-file-atomic itself then has nothing to add.
+    tmpfileCreated: (temporary) => fill(host, temporary, text),
+  });
+}
+
+function fill(host: Host, path: string, text: Iterable<string>): void {
+  const file = host.openToWrite(path);
+  try {
+    for (const piece of text) host.write(file, piece);
+  } finally {
+    host.close(file);
+  }
 }
 
 /** A run that is killed while it writes leaves its temporary file: the name of the target, a dot and digits. */
-function removeLeftovers(target: string): void {
-  const prefix = `${basename(target)}.`;
-  for (const name of readDirectory(dirname(target))) {
-    if (!name.startsWith(prefix) || !/^\d+$/.test(name.slice(prefix.length))) continue;
-    const path = join(dirname(target), name);
+function removeLeftovers(host: Host, directory: string, target: string): void {
+  for (const name of list(host, directory)) {
+    if (!name.startsWith(`${target}.`) || !/^\d+$/.test(name.slice(target.length + 1))) continue;
     try {
-      if (isLeftover(path)) unlinkSync(path);
+      if (isLeftover(host, host.inspect(`${directory}/${name}`))) host.remove(`${directory}/${name}`);
     } catch {
       // Another run was faster, or the directory cannot be changed: then the write says so.
     }
@@ -138,22 +185,20 @@ function removeLeftovers(target: string): void {
 }
 
 /** A directory that may be written but not read is good enough for a file. */
-function readDirectory(path: string): string[] {
+function list(host: Host, directory: string): string[] {
   try {
-    return readdirSync(path);
+    return host.list(directory);
   } catch {
     return [];
   }
 }
 
-function isLeftover(path: string): boolean {
-  const stats = lstatSync(path);
-  return stats.isFile() && stats.uid === process.geteuid?.() && Date.now() - stats.mtimeMs > LEFTOVER_AGE;
+function isLeftover(host: Host, status: FileStatus | undefined): boolean {
+  return status?.kind === 'file' && status.uid === host.uid() && Date.now() - status.modified > LEFTOVER_AGE;
 }
 
 /** One line for what open(2), write(2) and rename(2) fail with. */
-function explain(path: string, error: unknown): string {
-  const directory = dirname(path);
+function explain(path: string, directory: string, error: unknown): string {
   switch (codeOf(error)) {
     case 'ENOENT':
       return `cannot write ${path}: the directory ${directory} does not exist; create it, or name another file with --output`;
@@ -169,14 +214,6 @@ function explain(path: string, error: unknown): string {
     case 'EDQUOT':
       return `cannot write ${path}: the disk quota is used up; free some space`;
     default:
-      return `cannot write ${path}: ${error instanceof Error ? error.message : String(error)}; check ${directory}`;
+      return `cannot write ${path}: ${reasonOf(error)}; check ${directory}`;
   }
-}
-
-/** Node has no name for this error, and calls it by its number, which is that of Linux on all but MIPS. */
-const EDQUOT = 122;
-
-function codeOf(error: unknown): unknown {
-  if (!(error instanceof Error && 'code' in error && 'errno' in error)) return undefined;
-  return error.errno === -EDQUOT ? 'EDQUOT' : error.code;
 }

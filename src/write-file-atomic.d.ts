@@ -9,6 +9,6 @@ declare module 'write-file-atomic' {
   }
 
   /** The asynchronous form costs a run 3 % more CPU time, for threads that have nothing to wait for. */
-  const writeFileAtomic: { sync(filename: string, data: Buffer, options: Options): void };
+  const writeFileAtomic: { sync(filename: string, data: string, options: Options): void };
   export default writeFileAtomic;
 }

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { anonymise } from '../scripts/anonymise.ts';
-import { isSsh } from '../src/session.ts';
+import { isRemote } from '../src/session.ts';
 import { parse, type Row } from '../src/w/parse.ts';
 import { ROOT } from './support/exporter.ts';
 import { DEFAULT_LAYOUT, printDuration, printW, WIDEST_LAYOUT, type WRow } from './support/w.ts';
@@ -51,11 +51,11 @@ describe('anonymise', () => {
 
   for (const name of readdirSync(join(ROOT, 'test/fixtures'))) {
     const output = readFileSync(join(ROOT, 'test/fixtures', name, 'w.txt'));
-    if (!/^USER .*JCPU.* WHAT *$/m.test(output.toString('latin1'))) continue;
+    if (!/^USER .*JCPU.* WHAT *\n/m.test(output.toString('latin1'))) continue;
     it(`changes nothing in how the capture ${name} is read`, () => {
       const result = anonymise(output);
       assert.equal(result.length, output.length);
-      const shape = ({ user, from, what, ...rest }: Row) => ({ ...rest, ssh: isSsh({ from }) });
+      const shape = ({ user, from, what, ...rest }: Row) => ({ ...rest, ssh: isRemote(from) });
       assert.deepEqual(readRows(result).map(shape), readRows(output).map(shape));
       for (const { user } of readRows(output)) {
         assert.ok(!readRows(result).some((each) => each.user === user), user);

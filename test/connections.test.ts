@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import { readConnections } from '../src/connections.ts';
+import type { Host, RunResult } from '../src/host/host.ts';
+import { host } from '../src/host/node.ts';
+import { type ConnectionList, connectionReader, readConnections } from '../src/sshd/connections.ts';
 import { scratch } from './support/exporter.ts';
 
 interface FakeProcess {
@@ -51,12 +53,24 @@ function proc(context: TestContext, ...processes: FakeProcess[]): string {
 }
 
 /** The monitor of a connection and the process that serves its user. */
-function connection(title: string | Buffer, uids: FakeProcess['uids'] = PI, name = 'sshd'): FakeProcess[] {
+function connection(
+  title: string | Buffer,
+  uids: FakeProcess['uids'] = PI,
+  name = 'sshd',
+  account = 'pi',
+): FakeProcess[] {
   return [
-    { pid: 20, title: `${name}: pi [priv]`, name },
+    { pid: 20, title: `${name}: ${account} [priv]`, name },
     { pid: 21, parent: 20, uids, title, name },
   ];
 }
+
+/** Only users and kinds. */
+function brief({ connections, unreadable }: ConnectionList) {
+  return { connections: connections.map(({ user, kind }) => ({ user, kind })), unreadable };
+}
+
+const read = (root: string) => brief(readConnections(host, root));
 
 describe('a connection', () => {
   const titles = [
@@ -79,15 +93,13 @@ describe('a connection', () => {
   ] as const;
   for (const [title, user, kind] of titles) {
     it(`is what "${title}" stands for`, (context) => {
-      const found = readConnections(proc(context, ...connection(title)));
+      const found = read(proc(context, ...connection(title)));
       assert.deepEqual(found, { connections: [{ user, kind }], unreadable: [] });
     });
   }
 
   it('is served by sshd-session from OpenSSH 9.8 on', (context) => {
-    const { connections } = readConnections(
-      proc(context, ...connection('sshd-session: pi', PI, 'sshd-session')),
-    );
+    const { connections } = read(proc(context, ...connection('sshd-session: pi', PI, 'sshd-session')));
     assert.deepEqual(connections, [{ user: 'pi', kind: 'forward' }]);
   });
 
@@ -95,14 +107,14 @@ describe('a connection', () => {
     const root = { pid: 21, title: 'sshd-session: root@pts/0' };
     const monitor = { pid: 20, title: 'sshd-session: root [priv]' };
     for (const tree of [[root], [monitor, { ...root, parent: 20 }]]) {
-      const { connections } = readConnections(proc(context, ...tree));
+      const { connections } = read(proc(context, ...tree));
       assert.deepEqual(connections, [{ user: 'root', kind: 'terminal' }]);
     }
   });
 
   it('of root is counted once while sshd prepares the shell', (context) => {
     const root = { pid: 20, title: 'sshd: root@notty' };
-    const { connections } = readConnections(proc(context, root, { ...root, pid: 21, parent: 20 }));
+    const { connections } = read(proc(context, root, { ...root, pid: 21, parent: 20 }));
     assert.deepEqual(connections, [{ user: 'root', kind: 'notty' }]);
   });
 
@@ -110,7 +122,7 @@ describe('a connection', () => {
     const [monitor, served] = connection('sshd: pi@notty');
     assert.ok(monitor && served);
     const root = { pid: 30, parent: 1, title: 'sshd: root@notty' };
-    const { connections } = readConnections(proc(context, { ...monitor, parent: 1 }, served, root));
+    const { connections } = read(proc(context, { ...monitor, parent: 1 }, served, root));
     assert.deepEqual(connections, [
       { user: 'pi', kind: 'notty' },
       { user: 'root', kind: 'notty' },
@@ -122,13 +134,164 @@ describe('a connection', () => {
     const innerOfRoot = { pid: 31, parent: 30, title: 'sshd: root@internal-sftp' };
     const root = { pid: 30, title: 'sshd: root@notty' };
     const tree = proc(context, ...connection('sshd: pi@notty'), inner, root, innerOfRoot);
-    assert.deepEqual(readConnections(tree), {
+    assert.deepEqual(read(tree), {
       connections: [
         { user: 'pi', kind: 'notty' },
         { user: 'root', kind: 'notty' },
       ],
       unreadable: [],
     });
+  });
+});
+
+describe('a connection', () => {
+  it('has its terminals in order, its processes and the ID of its user', (context) => {
+    const root = { pid: 30, title: 'sshd: root@pts/1' };
+    const tree = proc(context, ...connection('sshd: pi@pts/3,pts/0'), root);
+    assert.deepEqual(readConnections(host, tree).connections, [
+      {
+        user: 'pi',
+        userInW: 'pi',
+        kind: 'terminal',
+        terminals: ['pts/3', 'pts/0'],
+        pid: 21,
+        monitor: 20,
+        uid: 1000,
+      },
+      {
+        user: 'root',
+        userInW: 'root',
+        kind: 'terminal',
+        terminals: ['pts/1'],
+        pid: 30,
+        monitor: undefined,
+        uid: 0,
+      },
+    ]);
+  });
+
+  it('has the name that w prints, which has no more than 32 bytes', (context) => {
+    const [found] = readConnections(
+      host,
+      proc(context, ...connection(`sshd: ${'ä'.repeat(40)}`)),
+    ).connections;
+    assert.equal(found?.user, 'ä'.repeat(40));
+    assert.equal(found?.userInW, 'ä'.repeat(16));
+  });
+
+  const cut = [
+    ['sshd: johnsmith@pts/2,pts/3,pt', 'terminal', ['pts/2', 'pts/3']],
+    ['sshd: johnsmith@pts/2,', 'terminal', ['pts/2']],
+    ['sshd: johnsmith@pts/', 'terminal', []],
+    ['sshd: johnsmith@', 'terminal', []],
+    ['sshd: johnsmith@not', 'notty', []],
+  ] as const;
+  for (const [title, kind, terminals] of cut) {
+    it(`is what "${title}" stands for, which sshd had no room to complete`, (context) => {
+      const tree = proc(context, ...connection(title, PI, 'sshd', 'johnsmith'));
+      const { connections, unreadable } = readConnections(host, tree);
+      const found = connections.map((each) => [each.user, each.kind, each.terminals]);
+      assert.deepEqual([found, unreadable], [[['johnsmith', kind, terminals]], []]);
+    });
+  }
+
+  it('is of an account whose name looks like a place that was cut', (context) => {
+    const tree = proc(context, ...connection('sshd: joe@pt', PI, 'sshd', 'joe@pt'));
+    assert.deepEqual(read(tree).connections, [{ user: 'joe@pt', kind: 'forward' }]);
+  });
+
+  it('has a monitor whose title was cut', (context) => {
+    const [monitor, served] = connection('sshd: pi@notty');
+    assert.ok(monitor && served);
+    const tree = proc(context, { ...monitor, title: 'sshd: pi [pr' }, served);
+    assert.deepEqual(read(tree), { connections: [{ user: 'pi', kind: 'notty' }], unreadable: [] });
+  });
+});
+
+describe('a connection whose monitor was killed', () => {
+  const orphan: FakeProcess = { pid: 21, parent: 1, uids: PI, title: 'sshd: pi@pts/2' };
+
+  /** A host where getent prints that. */
+  function hostWith(accounts: string, end: RunResult['end'] = 0): Host {
+    const run = (command: readonly string[]) => {
+      assert.deepEqual(command, ['getent', 'passwd', '1000']);
+      return { stdout: [Buffer.from(accounts)], stderr: Buffer.alloc(0), end };
+    };
+    return { ...host, run };
+  }
+  const found = (context: TestContext, on: Host, ...processes: FakeProcess[]) =>
+    brief(readConnections(on, proc(context, ...processes)));
+  const nothing = { connections: [], unreadable: [] };
+
+  it('is one if its user has the account that it names', (context) => {
+    const on = hostWith('pi:x:1000:100::/home/pi:/bin/bash\n');
+    assert.deepEqual(found(context, on, orphan).connections, [{ user: 'pi', kind: 'terminal' }]);
+    const ofReaper = { ...orphan, parent: 5 };
+    const reaper = { pid: 5, parent: 1, name: 'init', title: 'init' };
+    assert.deepEqual(found(context, on, reaper, ofReaper).connections, [{ user: 'pi', kind: 'terminal' }]);
+  });
+
+  it('is none if another account is named', (context) => {
+    assert.deepEqual(found(context, hostWith('ana:x:1000:100::/:/bin/sh\n'), orphan), nothing);
+    assert.deepEqual(found(context, hostWith('pi:x:1001:100::/:/bin/sh\n'), orphan), nothing);
+    assert.deepEqual(found(context, hostWith('', 2), orphan), nothing);
+  });
+
+  it('is reported if accounts cannot be looked up', (context) => {
+    for (const end of ['missing', 'timeout', 1] as const) {
+      const { connections, unreadable } = found(context, hostWith('', end), orphan);
+      assert.deepEqual([connections, unreadable], [[], [`pi (getent passwd: ${end})`]]);
+    }
+  });
+
+  it('is none if a user started it, and nobody is asked about that', (context) => {
+    const never = { ...host, run: () => assert.fail() };
+    const shell = { pid: 5, parent: 1, uids: PI, name: 'bash', title: 'bash' };
+    assert.deepEqual(found(context, never, shell, { ...orphan, parent: 5 }), nothing);
+  });
+
+  it('is not believed for being a child of the listener: where sshd is process 1, every orphan is', (context) => {
+    const listener = { pid: 1, parent: 0, title: LISTENER.title };
+    assert.deepEqual(found(context, hostWith('ana:x:1000:100::/:/bin/sh\n'), listener, orphan), nothing);
+  });
+});
+
+describe('the processes of sshd', () => {
+  it('are read again without the others', (context) => {
+    const root = proc(context, ...connection('sshd: pi'), { pid: 30, name: 'sleep', title: 'sleep' });
+    const paths: string[] = [];
+    const readSmallFile = (path: string) => {
+      paths.push(path.slice(root.length));
+      return host.readSmallFile(path);
+    };
+    const read = connectionReader({ ...host, readSmallFile }, root);
+    assert.equal(read().connections.length, 1);
+    assert.equal(new Set(paths).size, paths.length, 'no file is read twice');
+    assert.ok(paths.includes('/30/comm'));
+    paths.length = 0;
+    writeFileSync(join(root, '21/cmdline'), 'sshd: pi@pts/0\0');
+    assert.deepEqual(
+      read().connections.map(({ terminals }) => terminals),
+      [['pts/0']],
+    );
+    assert.ok(!paths.includes('/30/comm'));
+  });
+
+  for (const code of ['EACCES', 'EPERM', 'EIO', 'EMFILE']) {
+    it(`cannot be read where that fails with ${code}: that is no ended process`, (context) => {
+      const root = proc(context, ...connection('sshd: pi'));
+      for (const name of ['comm', 'status', 'cmdline']) {
+        const readSmallFile = (path: string) => {
+          if (path.endsWith(`21/${name}`)) throw Object.assign(new Error(code), { code });
+          return host.readSmallFile(path);
+        };
+        assert.throws(() => readConnections({ ...host, readSmallFile }, root), /^Error: cannot read .*21\//);
+      }
+    });
+  }
+
+  it('cannot be read where there is no /proc', (context) => {
+    assert.throws(() => readConnections(host, join(scratch(context), 'proc')), /cannot read .*\/proc: /);
   });
 });
 
@@ -166,16 +329,14 @@ describe('no connection', () => {
   ];
   for (const [what, process] of others) {
     it(`is ${what}`, (context) => {
-      assert.deepEqual(readConnections(proc(context, process)), { connections: [], unreadable: [] });
+      assert.deepEqual(read(proc(context, process)), { connections: [], unreadable: [] });
     });
   }
 
   it('is what root runs as another user over SSH, whatever that calls itself', (context) => {
     const root = { pid: 20, title: 'sshd: root@notty' };
     const child = { pid: 21, parent: 20, uids: PI, title: 'sshd: pi@pts/9' };
-    assert.deepEqual(readConnections(proc(context, root, child)).connections, [
-      { user: 'root', kind: 'notty' },
-    ]);
+    assert.deepEqual(read(proc(context, root, child)).connections, [{ user: 'root', kind: 'notty' }]);
   });
 
   it('is the child of a process that only calls itself sshd', (context) => {
@@ -186,7 +347,7 @@ describe('no connection', () => {
       title: 'sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups',
     };
     const child = { pid: 21, parent: 20, uids: PI, title: 'sshd: root@pts/9' };
-    assert.deepEqual(readConnections(proc(context, forger, child)).connections, []);
+    assert.deepEqual(read(proc(context, forger, child)).connections, []);
   });
 
   it('is a thread of the kernel, which is not even looked at; in a container process 2 is any other', (context) => {
@@ -201,20 +362,18 @@ describe('no connection', () => {
       );
       mkdirSync(join(root, '2/task/2'), { recursive: true });
       writeFileSync(join(root, '2/task/2/children'), '3 20 ');
-      assert.deepEqual(readConnections(root).connections, connections);
+      assert.deepEqual(read(root).connections, connections);
     }
   });
 
   const unreadable = [
     ['sshd: pi [\u001bnew]', 'sshd: pi [\uFFFDnew]'],
-    ['sshd: johnsmith [pri', 'sshd: johnsmith [pri'],
-    ['sshd: johnsmith@', 'sshd: johnsmith@'],
-    ['sshd: johnsmith@pts/', 'sshd: johnsmith@pts/'],
     ['sshd: ', 'sshd: '],
+    [`sshd: pi@pts/1${',pts/1'.repeat(200)}`, `sshd: pi@pts/1${',pts/1'.repeat(200)}`],
   ] as const;
   for (const [title, text] of unreadable) {
-    it(`is "${title}", which sshd does not write in full: it is reported`, (context) => {
-      const found = readConnections(proc(context, ...connection(title)));
+    it(`is "${title.slice(0, 20)}", which sshd does not write: it is reported`, (context) => {
+      const found = read(proc(context, ...connection(title)));
       assert.deepEqual(found, { connections: [], unreadable: [text] });
     });
   }
@@ -224,6 +383,6 @@ describe('no connection', () => {
     mkdirSync(join(root, '99'));
     mkdirSync(join(root, '98'));
     writeFileSync(join(root, '98', 'comm'), 'sshd\n');
-    assert.equal(readConnections(root).connections.length, 1);
+    assert.equal(read(root).connections.length, 1);
   });
 });

@@ -2,11 +2,19 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { labelRenderer, type MetricFamily, render as renderPieces } from '../src/exposition.ts';
-import { CONNECTION_RULES, RUN_RULES, sessionRules, tally } from '../src/metrics.ts';
-import { selectSessions } from '../src/session.ts';
+import {
+  CONNECTION_RULES,
+  RUN_RULES,
+  sessionRules,
+  tally,
+  UNLISTED_RULES,
+  UNVERIFIED_RULES,
+} from '../src/metrics.ts';
+import { selectLogins, toSessions } from '../src/session.ts';
 import { cleanText } from '../src/text.ts';
 import { COLUMNS, type Column, type Row } from '../src/w/parse.ts';
 import { labelsOf, readExposition, soleValue } from './support/exposition.ts';
+import { momentOf } from './support/zone.ts';
 
 const NOW = new Date('2026-11-23T15:00:00Z');
 
@@ -27,7 +35,8 @@ function render(families: Iterable<MetricFamily>): string {
 
 function expose(rows: readonly Row[], labels: readonly Column[] = COLUMNS): string {
   const listing = { hasFrom: true, rows, unreadable: [] };
-  const sessions = selectSessions(listing, { all: true, args: true }, NOW, () => assert.fail());
+  const logins = selectLogins(listing, true, () => assert.fail());
+  const sessions = toSessions(logins, true, momentOf(NOW));
   return render(tally(sessionRules(labels), sessions).families);
 }
 
@@ -140,8 +149,19 @@ describe('metric families', () => {
     assert.equal(render(tally(CONNECTION_RULES, []).families), '');
   });
 
+  it('say what w does not list, and what only w lists', () => {
+    const unlisted = (['terminal', 'notty'] as const).map((kind, connections) => ({ kind, connections }));
+    const tallies = [tally(UNLISTED_RULES, unlisted), tally(UNVERIFIED_RULES, [{ sessions: 3 }])];
+    const { samples } = readExposition(render(tallies.flatMap(({ families }) => families)));
+    assert.deepEqual(samples, [
+      { name: 'ssh_sessions_unlisted', labels: { kind: 'terminal' }, value: 0 },
+      { name: 'ssh_sessions_unlisted', labels: { kind: 'notty' }, value: 1 },
+      { name: 'ssh_sessions_unverified', labels: {}, value: 3 },
+    ]);
+  });
+
   it('tell of the run', () => {
-    const run = { success: false, time: NOW, seconds: 0.25, unparsedRows: 7, version: '1.2.3' };
+    const run = { success: false, time: NOW.getTime(), seconds: 0.25, unparsedRows: 7, version: '1.2.3' };
     const { samples } = readExposition(render(tally(RUN_RULES, [run]).families));
     assert.deepEqual(
       samples.map(({ name, labels, value }) => [name.replace('ssh_sessions_exporter_', ''), labels, value]),

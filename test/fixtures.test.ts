@@ -2,48 +2,29 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { host } from '../src/host/node.ts';
+import { DEFAULTS } from '../src/options.ts';
 import { run } from '../src/run.ts';
-import { COLUMNS } from '../src/w/parse.ts';
-import { ROOT, scratch } from './support/exporter.ts';
+import { scratch } from './support/exporter.ts';
 import { readExposition } from './support/exposition.ts';
+import { FIXTURES, fact } from './support/fixtures.ts';
 import { inZone } from './support/zone.ts';
-
-/**
- * A folder per capture: what w printed (w.txt), where, when and how it was made (capture.txt), and what is
- * exported from it (expected.prom). After a change on purpose, UPDATE_FIXTURES=1 writes expected.prom anew:
- * read the difference before you commit it.
- */
-const FIXTURES = join(ROOT, 'test/fixtures');
 
 /** A version that no release has, so that releases do not change the files. */
 const VERSION = '0.0.0';
-
-function fact(capture: string, name: string): string {
-  const value = new RegExp(`^${name}: (\\S+)`, 'm').exec(capture)?.[1];
-  if (value === undefined) throw new Error(`capture.txt does not tell: ${name}`);
-  return value;
-}
 
 describe('the capture', () => {
   for (const name of readdirSync(FIXTURES).sort()) {
     it(name, (context) => {
       const folder = join(FIXTURES, name);
       const capture = readFileSync(join(folder, 'capture.txt'), 'utf8');
-      const now = new Date(Number(fact(capture, 'captured')) * 1000);
+      const now = Number(fact(capture, 'captured')) * 1000;
       const output = join(scratch(context), 'x.prom');
       const messages: string[] = [];
-      const options = {
-        output,
-        input: join(folder, 'w.txt'),
-        all: false,
-        args: true,
-        labels: COLUMNS,
-        connections: true,
-        timeout: 5,
-      };
-      const clock = { now: () => now, elapsed: () => 0.25 };
+      const options = { ...DEFAULTS, output, input: join(folder, 'w.txt') };
+      const then = { ...host, now: () => now, elapsed: () => 0.25 };
       inZone(fact(capture, 'time zone'), () =>
-        run(options, VERSION, clock, (level, message) => {
+        run(options, VERSION, then, (level, message) => {
           if (level === 'error' || level === 'warning') messages.push(`# ${level}: ${message}\n`);
         }),
       );

@@ -86,6 +86,43 @@ describe('parse', () => {
     assert.deepEqual(unreadable, ['no row at all', row.user, '\uFFFD[2J']);
   });
 
+  it('reads text that saving or pasting changed: line ends of Windows, an indent, blank lines in between', () => {
+    const output = printW([row, row], DEFAULT_LAYOUT).toString();
+    const expected = { hasFrom: true, rows: [parsed, parsed], unreadable: [] };
+    assert.deepEqual(read(Buffer.from(output.replaceAll('\n', '\r\n'))), expected);
+    assert.deepEqual(read(Buffer.from(output.replaceAll('\n', '\r\n\r\n'))), expected);
+    assert.deepEqual(read(Buffer.from(`\n${output.replaceAll('\n', '\n  \n')}`)), expected);
+    assert.deepEqual(read(Buffer.from(output.replaceAll(/^/gm, '    '))), expected);
+  });
+
+  it('takes nothing for a row that lost its indent', () => {
+    const lines = printW([row, row], DEFAULT_LAYOUT).toString().replaceAll(/^/gm, '  ').split('\n');
+    const shifted = lines.map((line, index) => (index === 2 ? line.slice(2) : line));
+    const { rows, unreadable } = read(Buffer.from(shifted.join('\n')));
+    assert.deepEqual([rows.length, unreadable.length], [1, 1]);
+  });
+
+  it('shows the line of the column names when it is that which it does not know', () => {
+    const output = printW([row], DEFAULT_LAYOUT)
+      .toString()
+      .replace(/USER +TTY +/, 'USER\tTTY\t');
+    assert.throws(() => read(Buffer.from(output)), /"USER\uFFFDTTY\uFFFDFROM /);
+  });
+
+  it('refuses two outputs in one', () => {
+    const output = printW([row], DEFAULT_LAYOUT);
+    assert.throws(() => read(Buffer.concat([output, output])), /more than once.*w -i/);
+  });
+
+  it('reads no row of more than 64 KiB', () => {
+    const long = (length: number) => printW([{ ...row, what: '"'.repeat(length) }, row], DEFAULT_LAYOUT);
+    assert.equal(read(long(65_000)).rows.length, 2);
+    for (const length of [66_000, 1_000_000]) {
+      const { rows, unreadable } = read(long(length), 1000);
+      assert.deepEqual([rows, unreadable.length], [[parsed], 1]);
+    }
+  });
+
   const foreign = [
     ['nothing', ''],
     ['a blank line', '\n'],
@@ -100,15 +137,13 @@ describe('parse', () => {
   ] as const;
   for (const [what, output] of foreign) {
     it(`refuses ${what}, and shows it`, () => {
-      const first =
-        output
-          .split('\n')
-          .find((line) => line.trim() !== '')
-          ?.trim() ?? 'w printed nothing';
+      const lines = output.split('\n').filter((line) => line.trim() !== '');
+      const shown =
+        lines.slice(0, 2).find((line) => line.includes('USER')) ?? lines[0] ?? 'w printed nothing';
       assert.throws(
         () => read(Buffer.from(output)),
         (error: Error) => {
-          assert.ok(error.message.includes(first.replaceAll('\t', '\uFFFD')), error.message);
+          assert.ok(error.message.includes(shown.trim().replaceAll('\t', '\uFFFD')), error.message);
           assert.match(error.message, /w -i/);
           return true;
         },
@@ -171,7 +206,11 @@ describe('parse', () => {
     const output = Buffer.concat([
       printW(rows, WIDEST_LAYOUT),
       Buffer.from(`${flood}\n`),
-      printW(rows, WIDEST_LAYOUT),
+      Buffer.from(
+        printW(rows, WIDEST_LAYOUT)
+          .toString()
+          .replace(/^.*\n.*\n/, ''),
+      ),
     ]);
     const result = read(output);
     const printed = rows.map((each) => ({
@@ -193,7 +232,7 @@ describe('parse', () => {
         const lines = Buffer.from(junk)
           .toString('latin1')
           .split('\n')
-          .filter((line) => line !== '');
+          .filter((line) => !/^[ \r]*$/.test(line));
         assert.equal(rows.length + unreadable.length, lines.length);
         for (const each of rows) assert.deepEqual(Object.keys(each), [...COLUMNS]);
       }),

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { selectSessions } from '../src/session.ts';
+import { selectLogins, toSessions } from '../src/session.ts';
 import type { Row } from '../src/w/parse.ts';
+import { momentOf } from './support/zone.ts';
 
 const NOW = new Date('2026-11-23T15:00:00');
 
@@ -18,11 +19,12 @@ const row: Row = {
 
 const ssh = { all: false, args: true };
 
-function select(rows: readonly Row[], selection = ssh, hasFrom = true, leaveOut = (_: Row) => {}) {
-  return [...selectSessions({ hasFrom, rows, unreadable: [] }, selection, NOW, leaveOut)];
+function select(rows: readonly Row[], { all, args } = ssh, hasFrom = true, leaveOut = (_: Row) => {}) {
+  const logins = selectLogins({ hasFrom, rows, unreadable: [] }, all, leaveOut);
+  return [...toSessions(logins, args, momentOf(NOW))];
 }
 
-describe('an SSH session', () => {
+describe('an SSH session, as far as w alone tells,', () => {
   const remote = [
     '10.0.0.5',
     '127.0.0.1',
@@ -85,9 +87,9 @@ describe('sessions', () => {
     const sessions = select(rows);
     const login = new Date('2026-11-23T11:19:00').getTime() / 1000;
     assert.deepEqual(sessions, [
-      { ...row, loginTimestamp: login },
-      { ...row, user: 'ana', login: '?', idle: '', loginTimestamp: undefined },
-      { ...row, loginTimestamp: login },
+      { ...row, listed: true, loginTimestamp: login },
+      { ...row, user: 'ana', login: '?', idle: '', listed: true, loginTimestamp: undefined },
+      { ...row, listed: true, loginTimestamp: login },
     ]);
   });
 
@@ -101,7 +103,7 @@ describe('sessions', () => {
   });
 
   it('cannot be told from others without FROM', () => {
-    assert.throws(() => select([row], ssh, false), /made without FROM.*w -i.*--all/);
+    assert.throws(() => select([row], ssh, false), /no FROM column.*w -i.*--all/);
     assert.equal(select([row], { all: true, args: true }, false).length, 1);
   });
 });

@@ -4,17 +4,16 @@ import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { builtinModules } from 'node:module';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { ROOT } from './support/exporter.ts';
+import { ROOT, scratch } from './support/exporter.ts';
 import { succeed } from './support/process.ts';
 import { lacking } from './support/programs.ts';
 
 /** A new line here is a decision: someone has read the package. */
-const BUNDLED = ['commander 13.1.0', 'imurmurhash 0.1.4', 'write-file-atomic 6.0.0'];
+const BUNDLED = ['commander 13.1.0', 'events 3.3.0', 'imurmurhash 0.1.4', 'write-file-atomic 6.0.0'];
 
 const SHIPPED = [
   'LICENSE',
   'README.md',
-  'bin/compile.js',
   'bin/package.json',
   'bin/ssh-sessions-exporter.js',
   'dist/THIRD-PARTY-LICENSES.txt',
@@ -39,7 +38,8 @@ function readJson<T>(...path: readonly string[]): T {
 }
 
 describe('the bundle', () => {
-  const { inputs, outputs } = readJson<Metafile>('build/metafile.json');
+  const [node, quickjs] = readJson<[Metafile, Metafile]>('build/metafile.json');
+  const inputs = { ...node.inputs, ...quickjs.inputs };
   const packages = [
     ...new Set(
       Object.keys(inputs).flatMap((input) => /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(input)?.[1] ?? []),
@@ -58,14 +58,22 @@ describe('the bundle', () => {
     );
   });
 
-  test('loads nothing but modules of Node', () => {
-    const imports = Object.values(outputs).flatMap((output) => output.imports.map(({ path }) => path));
-    assert.ok(imports.length > 0);
-    for (const path of imports) assert.ok(builtinModules.includes(path.replace(/^node:/, '')), path);
-    const bundle = readFileSync(join(ROOT, 'dist/ssh-sessions-exporter.cjs'), 'utf8');
-    assert.doesNotMatch(bundle, /\b(?:http|https|net|dgram|tls|dns|inspector)["']\)/);
-    assert.doesNotMatch(bundle, /\beval\(|new Function\(/);
+  test('loads nothing but modules of Node.js, and on QuickJS nothing but itself', () => {
+    const importsOf = ({ outputs }: Metafile) =>
+      Object.values(outputs).flatMap((output) => output.imports.map(({ path }) => path));
+    assert.ok(importsOf(node).length > 0);
+    for (const path of importsOf(node)) assert.ok(builtinModules.includes(path.replace(/^node:/, '')), path);
+    for (const path of importsOf(quickjs)) assert.match(path, /^dist\/quickjs\//);
+    for (const file of ['ssh-sessions-exporter.cjs', ...quickJsFiles()]) {
+      const bundle = readFileSync(join(ROOT, 'dist', file), 'utf8');
+      assert.doesNotMatch(bundle, /\b(?:http|https|net|dgram|tls|dns|inspector)["']\)/);
+      assert.doesNotMatch(bundle, /\beval\(|new Function\(/);
+    }
   });
+
+  function quickJsFiles(): string[] {
+    return readdirSync(join(ROOT, 'dist/quickjs')).map((name) => join('quickjs', name));
+  }
 
   test('comes with the licence of each', () => {
     const notices = readFileSync(join(ROOT, 'dist/THIRD-PARTY-LICENSES.txt'), 'utf8');
@@ -124,25 +132,27 @@ describe('the lock file', () => {
   });
 });
 
-test('the npm tarball holds these files and no other', async () => {
-  const output = await succeed(['npm', 'pack', '--dry-run', '--json', '--ignore-scripts']);
-  const [{ files }] = JSON.parse(output) as [{ files: { path: string; mode: number }[] }];
+test('the npm tarball holds these files and no other, and no script', async (context) => {
+  const directory = scratch(context);
+  const file = join(directory, (await succeed([process.execPath, 'packaging/npm.js', directory])).trim());
+  const list = (await succeed(['tar', '--list', '--verbose', '--file', file])).trim().split('\n');
+  const files = list.map((line) => ({ mode: line.slice(0, 10), path: line.replace(/.* package\//, '') }));
   assert.deepEqual(files.map(({ path }) => path).sort(), SHIPPED);
-  const executable = files.filter(({ mode }) => (mode & 0o111) !== 0).map(({ path }) => path);
+  const executable = files.filter(({ mode }) => mode.includes('x')).map(({ path }) => path);
   assert.deepEqual(executable, ['bin/ssh-sessions-exporter.js']);
+  const manifest = await succeed(['tar', '--extract', '--to-stdout', '--file', file, 'package/package.json']);
+  assert.ok(!('scripts' in JSON.parse(manifest)));
 });
 
 const PACKAGED = [
   'etc/cron.d/ssh-sessions-exporter',
   'etc/default/ssh-sessions-exporter',
   'usr/bin/ssh-sessions-exporter',
-  'usr/lib/ssh-sessions-exporter/bin/compile.js',
-  'usr/lib/ssh-sessions-exporter/bin/launch',
-  'usr/lib/ssh-sessions-exporter/bin/package.json',
-  'usr/lib/ssh-sessions-exporter/bin/snapshot.js',
-  'usr/lib/ssh-sessions-exporter/bin/ssh-sessions-exporter.js',
-  'usr/lib/ssh-sessions-exporter/dist/ssh-sessions-exporter.cjs',
+  'usr/lib/ssh-sessions-exporter/quickjs/chunk.js',
+  'usr/lib/ssh-sessions-exporter/quickjs/commandLine.js',
+  'usr/lib/ssh-sessions-exporter/quickjs/main.js',
   'usr/lib/ssh-sessions-exporter/run-from-cron',
+  'usr/lib/ssh-sessions-exporter/ssh-sessions-exporter.cjs',
   'usr/lib/systemd/system/ssh-sessions-exporter.service',
   'usr/lib/systemd/system/ssh-sessions-exporter.timer',
   'usr/lib/tmpfiles.d/ssh-sessions-exporter.conf',

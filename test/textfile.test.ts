@@ -14,6 +14,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { host } from '../src/host/node.ts';
 import { replaceFile as replaceFileBy } from '../src/textfile.ts';
 import { scratch } from './support/exporter.ts';
 
@@ -21,7 +22,7 @@ const TEXT = 'ssh_sessions_total 0\n';
 
 /** In pieces, one of which is empty. */
 function replaceFile(path: string, text: string): void {
-  replaceFileBy(path, [text.slice(0, 1), '', text.slice(1)]);
+  replaceFileBy(host, path, [text.slice(0, 1), '', text.slice(1)]);
 }
 
 describe('replaceFile', () => {

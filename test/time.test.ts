@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { parseDuration, parseLogin } from '../src/w/time.ts';
+import { parseDuration } from '../src/w/time.ts';
 import { printDuration, printLogin } from './support/w.ts';
-import { inZone } from './support/zone.ts';
+import { inZone, readLogin } from './support/zone.ts';
 
 /** East and west, summer time north and south of the equator, at midnight, by half an hour, and none. */
 const ZONES = [
@@ -144,7 +144,7 @@ describe('LOGIN@', () => {
   for (const { text, now, login, zone = 'UTC', why } of LOGINS) {
     it(`"${text}" at ${now} in ${zone}: ${why}`, () => {
       inZone(zone, () => {
-        const parsed = parseLogin(text, new Date(now));
+        const parsed = readLogin(text, new Date(now));
         assert.deepEqual(parsed, login === undefined ? undefined : new Date(login));
       });
     });
@@ -162,7 +162,7 @@ describe('LOGIN@', () => {
             const now = new Date(seconds * 1000);
             const login = new Date((seconds - ago) * 1000);
             const text = printLogin(login, now);
-            const parsed = parseLogin(text, now);
+            const parsed = readLogin(text, now);
             assert.ok(parsed !== undefined, text);
             const error = login.getTime() - parsed.getTime();
             const precision = text.includes(':') ? 60_000 : text.length === 5 ? 3_600_000 : 86_400_000;

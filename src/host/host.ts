@@ -1,51 +1,57 @@
 /**
  * What the program needs of the system it runs on, in its own terms. There is one implementation for Node.js and one
- * for QuickJS; nothing else in src/ knows which of them it is. A host throws `SystemError` for what the system refuses.
+ * for QuickJS; nothing else in src/ knows which of them it is. What the system refuses is an error that `codeOf` knows.
  */
 export interface Host {
   /** Name and version, such as `Node.js 20.19.2` or `QuickJS 2025-04-26`. */
   readonly name: string;
   /** The command line, without the program's own name. */
   readonly args: readonly string[];
-  /** The whole environment. */
-  readonly env: Readonly<Record<string, string | undefined>>;
+  /** The environment. */
+  readonly env: Record<string, string | undefined>;
   /** Effective user ID. */
   uid(): number;
+  /** The time, in milliseconds of Unix time. */
+  now(): number;
   /** Seconds since this process started. */
   elapsed(): number;
   /** Seconds by which local time is ahead of UTC at a moment, which is given in milliseconds of Unix time. */
   utcOffset(time: number): number;
 
-  /** Runs a command of the PATH, without standard input and in a process group of its own, which ends with it. */
+  /**
+   * Runs a command of the PATH without standard input, in a process group of its own. Whatever the command started is
+   * killed when it ends.
+   */
   run(command: readonly string[], limits: RunLimits): RunResult;
 
-  /** Opens a file or directory to read it. Links are followed, and a FIFO without a writer blocks: inspect first. */
+  /** Opens a file to read it. Links are followed, and a FIFO without a writer blocks: inspect the path first. */
   open(path: string): FileHandle;
-  /** Opens a file that is there to write to it from its start, without cutting it short. */
+  /** Opens a file that exists to write to it from its start, without cutting it short. */
   openToWrite(path: string): FileHandle;
+  /** Opens a directory for nothing but its name /proc/self/fd/N, which stays its name whatever is renamed. */
+  openDirectory(path: string): FileHandle;
   close(file: FileHandle): void;
-  /** @returns how many bytes came, at most as many as fit; 0 at the end */
+  /** @returns how many bytes were read, at most as many as fit; 0 at the end */
   read(file: FileHandle, into: Uint8Array): number;
-  /** Writes all of it. Standard output is 1, standard error is 2. */
+  /** Writes all of it, encoded in UTF-8. Standard output is 1, standard error is 2. */
   write(file: FileHandle, text: string): void;
-  /** Whether a file is a terminal. */
   isTerminal(file: FileHandle): boolean;
-  /** A small file as a whole, at most 64 KiB of it: what counts where every process of the machine is read. */
+  /** The first 64 KiB of a file. Fast, because a run reads a file of every process. Valid until the next call. */
   readSmallFile(path: string): Uint8Array;
   /** The names in a directory, without `.` and `..`, in no order. */
   list(directory: string): string[];
-  /** What is at a path, a link being a link; undefined where there is nothing. */
+  /** What is at a path, links not followed; undefined if nothing is. */
   inspect(path: string): FileStatus | undefined;
-  /** Where a symbolic link points to. */
+  /** The target of a symbolic link. */
   readLink(path: string): string;
-  /** Makes a directory for its owner alone. */
+  /** Creates a directory that its owner alone may enter. */
   makeDirectory(path: string): void;
   /** Removes a file. */
   remove(path: string): void;
   /**
-   * Takes on another account's rights to files and no others, if this process is root.
+   * Gives up root's access to files for that of another account.
    *
-   * @returns false where this host cannot
+   * @returns false if this host or its sandbox cannot
    */
   actAs(uid: number, gid: number): boolean;
 }
@@ -71,29 +77,56 @@ export interface RunLimits {
   readonly env: Readonly<Record<string, string>>;
   /** In seconds. */
   readonly timeout: number;
-  /** The most that is read of standard output, in bytes. */
+  /** The most that is read of standard output and standard error together, in bytes. */
   readonly outputLimit: number;
 }
 
-/** How a command ended, with what it printed until then. */
+/** In bytes. Of standard error no more is kept. */
+export const MAX_STDERR = 64 * 1024;
+
+/** How a command ended, and what it printed until then. */
 export interface RunResult {
-  readonly stdout: Uint8Array;
-  /** At most 64 KiB of it. */
+  /** In pieces of any size. */
+  readonly stdout: readonly Uint8Array[];
+  /** At most MAX_STDERR bytes. */
   readonly stderr: Uint8Array;
   /**
-   * Its exit status or the name of the signal that ended it; `missing` where the PATH has no such command, `timeout`
-   * and `too much` where it went beyond a limit and was killed.
+   * The exit status, or the signal that ended the command; `missing` if there is no such command; `timeout` or
+   * `too much` if it was killed because it exceeded a limit; otherwise the error that kept it from starting.
    */
-  readonly end: number | `SIG${string}` | 'missing' | 'timeout' | 'too much';
+  readonly end: number | `SIG${string}` | 'missing' | 'timeout' | 'too much' | `E${string}`;
 }
 
-/** What a system call failed with. */
-export class SystemError extends Error {
-  /** The name of the error number, such as `ENOENT`. */
-  readonly code: string;
+/** Error numbers of Linux that are the same on all processors but MIPS, with their names and what they mean. */
+export const ERRORS: Readonly<Record<number, readonly [code: string, meaning: string]>> = {
+  1: ['EPERM', 'operation not permitted'],
+  2: ['ENOENT', 'no such file or directory'],
+  3: ['ESRCH', 'no such process'],
+  5: ['EIO', 'input/output error'],
+  11: ['EAGAIN', 'not ready'],
+  13: ['EACCES', 'permission denied'],
+  17: ['EEXIST', 'the file exists'],
+  20: ['ENOTDIR', 'not a directory'],
+  21: ['EISDIR', 'is a directory'],
+  27: ['EFBIG', 'file too large'],
+  28: ['ENOSPC', 'no space left on device'],
+  30: ['EROFS', 'read-only file system'],
+  32: ['EPIPE', 'broken pipe'],
+  36: ['ENAMETOOLONG', 'file name too long'],
+  40: ['ELOOP', 'too many symbolic links'],
+  122: ['EDQUOT', 'disk quota exceeded'],
+};
 
-  constructor(code: string, message: string) {
-    super(message);
-    this.code = code;
-  }
+/** The name of the error, such as `ENOENT`, that a system call failed with; undefined for any other error. */
+export function codeOf(error: unknown): string | undefined {
+  if (!(error instanceof Error && 'code' in error && typeof error.code === 'string')) return undefined;
+  // Node.js has no name for EDQUOT.
+  return ('errno' in error && ERRORS[-Number(error.errno)]?.[0]) || error.code;
+}
+
+/** Why a system call failed, in words that are the same on both hosts. */
+export function reasonOf(error: unknown): string {
+  const code = codeOf(error);
+  const known = Object.values(ERRORS).find(([name]) => name === code);
+  return known?.[1] ?? code ?? (error instanceof Error ? error.message : String(error));
 }

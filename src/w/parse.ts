@@ -27,13 +27,16 @@ const HEADERS = ['USER TTY FROM LOGIN@ IDLE JCPU PCPU WHAT', 'USER TTY LOGIN@ ID
 const TIMES = [LOGIN, DURATION, DURATION, DURATION];
 
 /** What is kept of a line that is not w's, in bytes: it can be as long as all that is read. */
-const MOST_KEPT = 1000;
+const MAX_KEPT = 1000;
 
 /** How far before its name the column of LOGIN@ begins, in bytes: one, and two before procps 3.3. */
 const LOGIN_INDENTS = [1, 2];
 
 /** In bytes. Values are cut from a piece and keep it in memory; text that is soon dropped with them is cheap. */
 const PIECE = 64 * 1024;
+
+/** In bytes. A row of w's has at most some 800; a regular expression over one of megabytes can take QuickJS a gigabyte. */
+const MAX_ROW = 64 * 1024;
 
 const SPACE = 0x20;
 
@@ -46,21 +49,27 @@ const SPACE = 0x20;
  * @param output in pieces of any size
  * @throws Failure when the column names are not those of procps
  */
-export function parse(output: Iterable<Buffer>): Listing {
+export function parse(output: Iterable<Uint8Array>): Listing {
   const lines = readLines(output);
-  const layout = layOut(readHeader(lines));
+  const header = readHeader(lines);
+  const layout = layOut(header.names);
   const unreadable: string[] = [];
-  return { hasFrom: layout.from !== undefined, rows: readRows(lines, layout, unreadable), unreadable };
+  return {
+    hasFrom: layout.from !== undefined,
+    rows: readRows(lines, header, layout, unreadable),
+    unreadable,
+  };
 }
 
 /** w counts its columns in bytes, so a line has one character a byte. */
-function* readLines(output: Iterable<Buffer>): Generator<string> {
+function* readLines(output: Iterable<Uint8Array>): Generator<string> {
   let rest = '';
   for (const bytes of output) {
     for (let start = 0; start < bytes.length; start += PIECE) {
-      const text = byteText(bytes.length <= PIECE ? bytes : bytes.subarray(start, start + PIECE));
-      rest += text;
+      const text = byteText(bytes.subarray(start, start + PIECE));
       // A line can be as long as all that is read, and must not be put together anew with every piece.
+      if (rest.length <= MAX_ROW) rest += text;
+      else if (text.includes('\n')) rest += text.slice(text.indexOf('\n'));
       if (!text.includes('\n')) continue;
       const lines = rest.split('\n');
       rest = lines.pop() ?? '';
@@ -70,33 +79,68 @@ function* readLines(output: Iterable<Buffer>): Generator<string> {
   yield rest;
 }
 
-/** @param lines of which those up to the column names are taken: they are the first or the second */
-function readHeader(lines: Generator<string>): string {
-  let first = '';
-  for (let count = 1; count <= 2 || first === ''; count++) {
+/** The line of the column names, as it is and without what saving or pasting it added. */
+interface Header {
+  readonly names: string;
+  /** What each line begins with. */
+  readonly indent: string;
+  /** What each line may end with. */
+  readonly end: string;
+}
+
+/** @param lines of which those up to the column names are taken: they are the first or the second that is not blank */
+function readHeader(lines: Generator<string>): Header {
+  const others: string[] = [];
+  while (others.length < 2) {
     const { done, value } = lines.next();
     if (done) break;
-    if (count <= 2 && isHeader(value)) return value;
-    if (first === '' && value.trim() !== '') first = value;
+    if (isBlank(value)) continue;
+    const header = toHeader(value);
+    if (header) return header;
+    others.push(value.slice(0, MAX_KEPT));
   }
-  throw new Failure(unknownHeader(first));
+  throw new Failure(unknownHeader(others.find((line) => line.includes('USER')) ?? others[0] ?? ''));
 }
 
-/** @param unreadable where to add the rows that cannot be read */
-function* readRows(lines: Iterable<string>, layout: Layout, unreadable: string[]): Generator<Row> {
+function toHeader(line: string): Header | undefined {
+  if (line.length > MAX_KEPT || !line.trimStart().startsWith('USER ')) return undefined;
+  const indent = line.slice(0, line.indexOf('USER'));
+  const end = line.endsWith('\r') ? '\r' : '';
+  const names = line.slice(indent.length, line.length - end.length);
+  const words = names.split(' ').filter((name) => name !== '');
+  return HEADERS.includes(words.join(' ')) && /^ *$/.test(indent) ? { names, indent, end } : undefined;
+}
+
+const isBlank = (line: string) => line === '' || (line.length <= MAX_KEPT && /^[ \r]*$/.test(line));
+
+/**
+ * @param unreadable where to add the rows that cannot be read
+ * @throws Failure when the column names come a second time
+ */
+function* readRows(
+  lines: Iterable<string>,
+  header: Header,
+  layout: Layout,
+  unreadable: string[],
+): Generator<Row> {
   for (const line of lines) {
-    if (line === '') continue;
-    const row = readRow(line, layout);
-    if (row) yield row;
-    else unreadable.push(cleanText(line.slice(0, MOST_KEPT)));
+    if (isBlank(line)) continue;
+    const row = line.length > MAX_ROW ? undefined : readRow(strip(line, header), layout);
+    if (row) {
+      yield row;
+      continue;
+    }
+    if (toHeader(line))
+      throw new Failure('this is the output of w more than once; save it once with: w -i > file');
+    unreadable.push(cleanText(line.slice(0, MAX_KEPT)));
   }
 }
 
-/** A regular expression for this takes 1 % of a run to compile. */
-function isHeader(line: string): boolean {
-  if (!line.startsWith('USER ') || line.length > MOST_KEPT) return false;
-  const names = line.split(' ').filter((name) => name !== '');
-  return HEADERS.includes(names.join(' '));
+/** @returns an empty line if it has not the indent of the column names */
+function strip(line: string, { indent, end }: Header): string {
+  if (!line.startsWith(indent)) return '';
+  const cut = end !== '' && line.endsWith(end) ? line.length - end.length : line.length;
+  return line.slice(indent.length, cut);
 }
 
 /** Where the names of columns begin, in bytes. */
@@ -156,9 +200,9 @@ function cell(line = '', from = 0, to = line.length): string {
   return cleanText(line.slice(start, end));
 }
 
-/** @param first line that is not blank */
-function unknownHeader(first: string): string {
-  const start = cell(first.slice(0, MOST_KEPT)).slice(0, 80);
+/** @param line that should have the column names */
+function unknownHeader(line: string): string {
+  const start = cell(line).slice(0, 80);
   const what = start === '' ? 'w printed nothing' : `this is not the output of procps' w: "${start}"`;
   return `${what}; install procps (apt-get install procps), or save the output with: LC_ALL=C.UTF-8 w -i`;
 }

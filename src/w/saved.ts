@@ -1,5 +1,5 @@
-import { closeSync, openSync, readSync } from 'node:fs';
 import { Failure } from '../failure.ts';
+import { type FileHandle, type Host, reasonOf } from '../host/host.ts';
 import { OUTPUT_LIMIT } from './command.ts';
 
 const STANDARD_INPUT = 0;
@@ -8,40 +8,38 @@ const STANDARD_INPUT = 0;
 const PIECE = 64 * 1024;
 
 /**
- * Output of w that was saved earlier, in pieces. Each is there until the next is asked for: to read 100,000 rows into new
- * memory, and to put them together, takes half as long as all that is done with them.
+ * Output of w that was saved earlier, in pieces. Each is valid until the next is asked for.
  *
  * @param path a file, or "-" for standard input
  * @throws Failure when it cannot be read, or is longer than what is read from w itself
  */
-export function* readSaved(path: string): Generator<Buffer> {
+export function* readSaved(host: Host, path: string): Generator<Uint8Array> {
+  const name = path === '-' ? 'standard input' : path;
   try {
     if (path === '-') {
-      yield* readAll(STANDARD_INPUT);
+      yield* readAll(host, STANDARD_INPUT, name);
       return;
     }
-    const file = openSync(path, 'r');
+    const file = host.open(path);
     try {
-      yield* readAll(file);
+      yield* readAll(host, file, name);
     } finally {
-      closeSync(file);
+      host.close(file);
     }
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new Failure(
-      `cannot read ${path === '-' ? 'standard input' : path}: ${reason}; save it with: w -i > file`,
-    );
+    if (error instanceof Failure) throw error;
+    throw new Failure(`cannot read ${name}: ${reasonOf(error)}; save it with: w -i > file`);
   }
 }
 
-function* readAll(file: number): Generator<Buffer> {
-  const piece = Buffer.allocUnsafe(PIECE);
-  let total = 0;
-  while (total <= OUTPUT_LIMIT) {
-    const length = readSync(file, piece);
+function* readAll(host: Host, file: FileHandle, name: string): Generator<Uint8Array> {
+  const piece = new Uint8Array(PIECE);
+  for (let total = 0; total <= OUTPUT_LIMIT; ) {
+    const length = host.read(file, piece);
     if (length === 0) return;
     total += length;
     yield piece.subarray(0, length);
   }
-  throw new Error(`more than ${OUTPUT_LIMIT / 1024 / 1024} MiB`);
+  const limit = OUTPUT_LIMIT / 1024 / 1024;
+  throw new Failure(`cannot read ${name}: more than ${limit} MiB; save it with: w -i > file`);
 }

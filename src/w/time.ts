@@ -13,58 +13,85 @@ const WEEKDAYS = ['Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat'];
 const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
 
 const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
 /** w prints the clock time of logins from up to 12 hours ago, and cuts off their seconds. */
-const CLOCK_REACH = 12 * 60 * MINUTE + MINUTE;
+const CLOCK_REACH = 12 * HOUR + MINUTE;
+
+/** When w was run and where: the time zone is that of w. All times are in milliseconds. */
+export interface Moment {
+  /** Unix time. */
+  readonly now: number;
+  /** By how many seconds local time is ahead of UTC at a moment of Unix time. */
+  readonly utcOffset: (time: number) => number;
+}
 
 /**
- * The moment that a LOGIN@ stands for, in the local time zone, which w uses too: the start of the minute
- * (`11:19`), hour (`Mon11`) or day (`23Nov26`) that w names.
+ * The moment that a LOGIN@ stands for: the start of the minute (`11:19`), hour (`Mon11`) or day (`23Nov26`) that w
+ * names.
  *
  * @param text LOGIN@ without the blanks around it
- * @param now when w was run
- * @returns undefined when the text is none of w's forms, or names a time that does not exist
+ * @returns Unix time in milliseconds; undefined when the text is none of w's forms, or names a time that does not exist
  */
-export function parseLogin(text: string, now: Date): Date | undefined {
+export function parseLogin(text: string, moment: Moment): number | undefined {
   const clock = CLOCK.exec(text);
-  if (clock) return atClock(Number(clock[1]), Number(clock[2]), now);
+  if (clock) return atClock(Number(clock[1]), Number(clock[2]), moment);
   const weekday = WEEKDAY.exec(text);
-  if (weekday) return onWeekday(WEEKDAYS.indexOf(weekday[1] ?? ''), Number(weekday[2]), now);
+  if (weekday) return onWeekday(WEEKDAYS.indexOf(weekday[1] ?? ''), Number(weekday[2]), moment);
   const date = DATE.exec(text);
-  if (date) return onDate(Number(date[1]), MONTHS.indexOf(date[2] ?? ''), Number(date[3]));
+  if (date) return onDate(Number(date[1]), MONTHS.indexOf(date[2] ?? ''), Number(date[3]), moment);
   return undefined;
 }
 
 /** w prints a clock time for logins up to 12 hours old, and for older ones of the same day. */
-function atClock(hour: number, minute: number, now: Date): Date | undefined {
+function atClock(hour: number, minute: number, moment: Moment): number | undefined {
   if (hour > 23 || minute > 59) return undefined;
-  const today = onDay(now, 0, hour, minute);
+  const { now } = moment;
+  const today = onDay(moment, 0, hour, minute);
   if (today <= now) return today;
-  const yesterday = onDay(now, -1, hour, minute);
-  if (now.getTime() - yesterday.getTime() <= CLOCK_REACH) return yesterday;
+  const yesterday = onDay(moment, -1, hour, minute);
+  if (now - yesterday <= CLOCK_REACH) return yesterday;
   // w would not have printed either at this moment. Just after midnight, w ran before it, on the day of the
   // login. Else the clock was set back since the login.
-  const wRanBeforeMidnight = now.getTime() - onDay(now, 0, 0, 0).getTime() < MINUTE;
-  return wRanBeforeMidnight ? yesterday : today;
+  return now - onDay(moment, 0, 0, 0) < MINUTE ? yesterday : today;
 }
 
 /**
  * w prints weekday and hour for logins of another day, up to six times 24 hours ago. That reaches the
  * same weekday only where a clock change made the days between longer, and then it is last week's.
  */
-function onWeekday(weekday: number, hour: number, now: Date): Date | undefined {
+function onWeekday(weekday: number, hour: number, moment: Moment): number | undefined {
   if (hour > 23) return undefined;
-  const daysAgo = (now.getDay() - weekday + 7) % 7 || 7;
-  return onDay(now, -daysAgo, hour, 0);
+  const today = new Date(toLocal(moment)).getUTCDay();
+  return onDay(moment, -((today - weekday + 7) % 7 || 7), hour, 0);
 }
 
-/** The year has two digits: 69 and less is of this century, as strptime(3) has it. */
-function onDate(day: number, month: number, year: number): Date | undefined {
-  const date = new Date(year + (year < 70 ? 2000 : 1900), month, day);
-  return date.getDate() === day ? date : undefined;
+/** The year has two digits. A login is never in the future, so what would be is of the century before. */
+function onDate(day: number, month: number, year: number, moment: Moment): number | undefined {
+  const [century = 0] = [2000, 1900].filter((start) => Date.UTC(start + year, month, day) <= toLocal(moment));
+  const local = Date.UTC(century + year, month, day);
+  return new Date(local).getUTCDate() === day ? toUnix(local, moment) : undefined;
 }
 
-function onDay(now: Date, days: number, hour: number, minute: number): Date {
-  return new Date(now.getFullYear(), now.getMonth(), now.getDate() + days, hour, minute);
+function onDay(moment: Moment, days: number, hour: number, minute: number): number {
+  const midnight = Math.floor(toLocal(moment) / DAY) * DAY;
+  return toUnix(midnight + days * DAY + hour * HOUR + minute * MINUTE, moment);
+}
+
+/** What the clock on the wall shows, as if it were UTC. */
+const toLocal = ({ now, utcOffset }: Moment) => now + utcOffset(now) * 1000;
+
+/**
+ * The moment at which the clock on the wall shows this: the first of two, and where a clock change leaves it out, as
+ * long after that as it would have been. QuickJS's own Date is wrong for hours around a clock change.
+ *
+ * @param local the time shown, as if it were UTC
+ */
+function toUnix(local: number, { utcOffset }: Moment): number {
+  const before = utcOffset(local - DAY) * 1000;
+  const after = utcOffset(local + DAY) * 1000;
+  const shownAfter = utcOffset(local - after) * 1000 === after;
+  return utcOffset(local - before) * 1000 !== before && shownAfter ? local - after : local - before;
 }
 
 /**

@@ -106,7 +106,7 @@ describe('the dashboard', () => {
   it('imports without edits', () => {
     assert.equal(dashboard.id, null);
     assert.match(dashboard.uid, /^[\w-]{1,40}$/);
-    // Grafana 10.0 is the first with schema 38, which custom.cellOptions needs.
+    // custom.cellOptions needs schema 38, which Grafana 10.0 has.
     assert.equal(dashboard.schemaVersion, 38);
     assert.equal(dashboard.__requires.find(({ id }) => id === 'grafana')?.version, '10.0.0');
     assert.ok(!('__inputs' in dashboard));
@@ -457,8 +457,10 @@ describe('a Prometheus', { skip: programs || lackingRoot() }, () => {
     return (await prometheus.rules()).flatMap(({ alerts = [] }) => alerts);
   }
 
-  describe('and the README', () => {
-    const text = readFileSync(join(ROOT, 'README.md'), 'utf8');
+  describe('and the documents', () => {
+    const text = ['README.md', 'docs/metrics.md', 'docs/fleet.md']
+      .map((name) => readFileSync(join(ROOT, name), 'utf8'))
+      .join('\n');
 
     it('has configurations that work', async (context) => {
       const blocks = fences(text, 'ya?ml');

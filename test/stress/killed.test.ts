@@ -5,7 +5,7 @@ import { readdirSync, readFileSync, utimesSync, watch, writeFileSync } from 'nod
 import { dirname, join } from 'node:path';
 import { before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { EXECUTABLE, publicDirectory, runExporter } from '../support/exporter.ts';
+import { COMMAND, publicDirectory, runExporter } from '../support/exporter.ts';
 import { withoutRunData } from '../support/exposition.ts';
 import { ended, killGroup, start } from '../support/process.ts';
 import { startReader } from '../support/reader.ts';
@@ -49,7 +49,7 @@ test(`${KILLS} runs killed at random times leave a whole file, old or new`, asyn
   const lane = async () => {
     while (killed < KILLS) {
       const { input } = versions[turn++ % 2] ?? versions[0];
-      const run = start([process.execPath, EXECUTABLE, '-i', input, '-o', file], { stdio: 'ignore' });
+      const run = start([...COMMAND, '-i', input, '-o', file], { stdio: 'ignore' });
       const end = ended(run);
       // Every other one dies early in its write or a little later: few moments of a run lie there by chance.
       const moment = turn % 2 === 0 ? sleep(Math.random() * span) : once(writes, 'begin').then(aMoment);

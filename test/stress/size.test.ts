@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { EXECUTABLE, publicDirectory } from '../support/exporter.ts';
+import { COMMAND, publicDirectory } from '../support/exporter.ts';
 import { hostileLogins, type Login, printLikeW } from '../support/hostile.ts';
 import { succeed } from '../support/process.ts';
 import { lacking } from '../support/programs.ts';
@@ -33,7 +33,7 @@ async function measure(rows: number, runs: number): Promise<Cost> {
   writeFileSync(input, printLikeW(logins(rows)));
   const costs: Cost[] = [];
   for (let run = 0; run < runs; run++) {
-    const command = [process.execPath, EXECUTABLE, '-i', input, '-o', join(directory, 'ssh.prom')];
+    const command = [...COMMAND, '-i', input, '-o', join(directory, 'ssh.prom')];
     await succeed(['/usr/bin/time', '--format', '%U %S %M', '--output', usage, ...command]);
     const [user = 0, system = 0, kibibytes = 0] = readFileSync(usage, 'utf8').trim().split(' ').map(Number);
     costs.push({ seconds: user + system, mebibytes: kibibytes / 1024 });

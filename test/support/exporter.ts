@@ -10,13 +10,25 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { type CommandOptions, capture, cleanUp, type Result } from './process.ts';
 
 /** The checkout: tests are run there. */
 export const ROOT = process.cwd();
-export const EXECUTABLE = resolve(ROOT, 'bin/ssh-sessions-exporter.js');
+
+/**
+ * The command to test: the one of npm, or what SSH_SESSIONS_TEST_COMMAND says (`npm run test:quickjs`), its words
+ * separated by blanks.
+ */
+export const COMMAND: readonly string[] = process.env['SSH_SESSIONS_TEST_COMMAND']?.split(' ') ?? [
+  process.execPath,
+  join(ROOT, 'bin/ssh-sessions-exporter.js'),
+];
+const [PROGRAM = '', ...FIRST_ARGS] = COMMAND;
+
+/** What the command runs on, as it calls it. */
+export const HOST = PROGRAM === process.execPath ? `Node.js ${process.versions.node}` : 'QuickJS';
 
 export interface Outcome {
   readonly status: number | null;
@@ -43,7 +55,7 @@ export function exporter(
   const { SSH_SESSIONS_OUTPUT, LOG_LEVEL, JOURNAL_STREAM, ...clean } = process.env;
   const output = file === undefined ? 'pipe' : openSync(file, 'w');
   const start = process.hrtime.bigint();
-  const child = spawnSync(process.execPath, [EXECUTABLE, ...args], {
+  const child = spawnSync(PROGRAM, [...FIRST_ARGS, ...args], {
     env: { ...clean, ...env },
     input,
     stdio: ['pipe', output, 'pipe'],
@@ -59,7 +71,7 @@ export function exporter(
 
 /** The same while others run. Any exit status is a result. */
 export function runExporter(args: readonly string[], options: CommandOptions = {}): Promise<Result> {
-  return capture([process.execPath, EXECUTABLE, ...args], options);
+  return capture([...COMMAND, ...args], options);
 }
 
 /** A directory that everyone may enter, and that is gone once all tests of the file are over. */
@@ -93,9 +105,9 @@ export function standInW(directory: string, script: string): string {
 /**
  * Copies the program to where every account can read it, or a guest.
  *
- * @returns the executable's path
+ * @returns the command that starts it
  */
-export function copyProgram(to: string): string {
+export function copyProgram(to: string): readonly string[] {
   for (const name of ['bin', 'dist']) cpSync(join(ROOT, name), join(to, name), { recursive: true });
-  return join(to, 'bin/ssh-sessions-exporter.js');
+  return COMMAND.map((word) => (word.startsWith(`${ROOT}/`) ? join(to, word.slice(ROOT.length)) : word));
 }

@@ -93,7 +93,16 @@ exec systemd-nspawn --quiet --directory="$2/root" --machine="$4" --hostname=debi
  * Private mounts and processes: both are gone, without any tidying, once this command is killed. It can be
  * killed at any time, since what it leaves is files in one directory.
  */
-const isolated = ['unshare', '--mount', '--pid', '--fork', '--kill-child=KILL', '--mount-proc', 'sh', '-ec'];
+export const isolated = [
+  'unshare',
+  '--mount',
+  '--pid',
+  '--fork',
+  '--kill-child=KILL',
+  '--mount-proc',
+  'sh',
+  '-ec',
+];
 
 /** Directory of a minimal Debian with systemd and an SSH server. Takes a minute the first time. */
 export function baseImage(release: Release): Promise<string> {

@@ -17,6 +17,20 @@ export interface Installation extends Result {
   readonly seconds: number;
 }
 
+/** What the program runs on where the package is installed, and the Node.js that tests measure by. */
+export const HOSTS: Readonly<Record<Release, readonly string[]>> = {
+  bookworm: ['nodejs'],
+  trixie: ['nodejs', 'quickjs'],
+};
+
+/** Puts the built program where its package does, without the package. The guest needs HOSTS. */
+export async function installProgram(guest: Guest): Promise<void> {
+  guest.copyIn('dist', '/usr/lib/ssh-sessions-exporter');
+  guest.copyIn('packaging/launch', '/usr/bin/ssh-sessions-exporter');
+  guest.copyIn('systemd', '/run/systemd/system');
+  await guest.run('mkdir -p /var/lib/prometheus/node-exporter && systemctl daemon-reload');
+}
+
 export class Machine {
   readonly guest: Guest;
   port = 9100;

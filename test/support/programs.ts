@@ -11,6 +11,7 @@ const PACKAGES = {
   '/usr/bin/prometheus-alertmanager': 'prometheus-alertmanager',
   '/usr/bin/prometheus-node-exporter': 'prometheus-node-exporter',
   '/usr/bin/promtool': 'prometheus',
+  '/usr/bin/qemu-aarch64-static': 'qemu-user-static',
   '/usr/bin/slirp4netns': 'slirp4netns',
   '/usr/bin/systemd-nspawn': 'systemd-container',
   '/usr/bin/time': 'time',
@@ -19,6 +20,7 @@ const PACKAGES = {
   '/usr/sbin/mkfs.btrfs': 'btrfs-progs',
   '/usr/sbin/mkfs.ext4': 'e2fsprogs',
   '/usr/sbin/sshd': 'openssh-server',
+  '/usr/sbin/update-binfmts': 'binfmt-support',
 } as const;
 
 /**

@@ -170,6 +170,11 @@ export class Prometheus {
     return groups.flatMap((group) => group.rules);
   }
 
+  /** Its metrics of itself, in the text format. */
+  async metrics(): Promise<string> {
+    return (await fetch(`${this.#url}/metrics`)).text();
+  }
+
   async #get<T>(path: string, parameters: Readonly<Record<string, string>> = {}): Promise<T> {
     const response = await fetch(`${this.#url}/api/v1/${path}?${new URLSearchParams(parameters)}`);
     const { status, data, error } = (await response.json()) as Answer<T>;

@@ -9,7 +9,7 @@ import { type CommandOptions, capture, cleanUp, type Result, succeed } from './p
 /** The account without rights: user and group "nobody" and "nogroup" of Debian. */
 export const NOBODY = 65_534;
 
-const publicProgram = { path: '' };
+let publicProgram: readonly string[] | undefined;
 
 /** Runs the program as that account, in no group but its own. Any exit status is a result. */
 export function exporterAs(
@@ -17,9 +17,9 @@ export function exporterAs(
   args: readonly string[],
   options: CommandOptions = {},
 ): Promise<Result> {
-  publicProgram.path ||= copyProgram(publicDirectory());
+  publicProgram ??= copyProgram(publicDirectory());
   const identity = ['setpriv', `--reuid=${user}`, `--regid=${user}`, '--clear-groups', '--'];
-  return capture([...identity, process.execPath, publicProgram.path, ...args], options);
+  return capture([...identity, ...publicProgram, ...args], options);
 }
 
 /**

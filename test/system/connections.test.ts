@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
-import { dirname, join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
-import { ROOT } from '../support/exporter.ts';
 import { labelsOf, readExposition } from '../support/exposition.ts';
 import { bootGuest, type Guest, type Release } from '../support/guest.ts';
+import { HOSTS, installProgram } from '../support/machine.ts';
 import { type Result, until } from '../support/process.ts';
 import { addUser, guestSshServer, type SshServer } from '../support/ssh.ts';
 
@@ -27,8 +26,8 @@ for (const release of releases) {
     let guest: Guest;
     let ssh: SshServer;
     before(async () => {
-      guest = await bootGuest(release, { packages: ['nodejs'] });
-      await install(guest);
+      guest = await bootGuest(release, { packages: HOSTS[release] });
+      await installProgram(guest);
       for (const [index, user] of ['pi', 'jörg', 'pi@example.org'].entries()) {
         await addUser(guest, user, 1000 + index);
       }
@@ -274,18 +273,6 @@ for pair in $(seq ${COST_PAIRS}); do
   run=$( { time ssh-sessions-exporter --log-level error 2>&3; } 3>&2 2>&1 )
   echo "$bare $run"
 done`;
-
-/** Puts the exporter where its package does. */
-async function install(guest: Guest): Promise<void> {
-  for (const name of ['bin', 'dist'])
-    guest.copyIn(join(ROOT, name), `/usr/lib/ssh-sessions-exporter/${name}`);
-  guest.copyIn(join(ROOT, 'systemd'), '/run/systemd/system');
-  await guest.run(`
-    mkdir -p ${dirname(TEXTFILE)}
-    ln -s ../lib/ssh-sessions-exporter/bin/ssh-sessions-exporter.js /usr/bin/ssh-sessions-exporter
-    node /usr/lib/ssh-sessions-exporter/bin/compile.js
-    systemctl daemon-reload`);
-}
 
 function readCounts(text: string): Counts {
   const counts: Counts = {};

@@ -1,16 +1,15 @@
 /** Sessions whose processes call themselves what an attacker likes, through the real w of Debian 12 and 13. 200 names. */
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, it } from 'node:test';
-import { copyProgram } from '../support/exporter.ts';
 import { labelsOf, readExposition } from '../support/exposition.ts';
 import { bootGuest, type Guest, type Release } from '../support/guest.ts';
 import { hostileNames } from '../support/hostile.ts';
+import { HOSTS, installProgram } from '../support/machine.ts';
 import { until } from '../support/process.ts';
 import { addUser, guestSshServer, type Session, type SshServer } from '../support/ssh.ts';
 
 const NAMES = 200;
 const CLIENT = '203.0.113.77';
-const PROGRAM = '/opt/ssh-sessions-exporter/bin/ssh-sessions-exporter.js';
 
 /**
  * Reads lines of a number and, in base64 and between marks, a name. Runs a process under each name until the
@@ -36,9 +35,8 @@ for (const release of releases) {
     let guest: Guest;
     let ssh: SshServer;
     before(async () => {
-      // The packages of another test, so that both have one image.
-      guest = await bootGuest(release, { packages: ['nodejs', 'sudo'] });
-      copyProgram(guest.path('/opt/ssh-sessions-exporter'));
+      guest = await bootGuest(release, { packages: HOSTS[release] });
+      await installProgram(guest);
       await addUser(guest, 'pi', 1000);
       await guest.run('cat >/opt/names.sh', { input: RUN_NAMES });
       ssh = await guestSshServer(guest);
@@ -51,7 +49,7 @@ for (const release of releases) {
 
     async function run(prefix = '') {
       const { status, stdout, stderr } = await guest.exec(
-        `${prefix} env -u NODE_EXTRA_CA_CERTS node ${PROGRAM} -o - --log-level warning`,
+        `${prefix} env -u NODE_EXTRA_CA_CERTS ssh-sessions-exporter -o - --log-level warning`,
       );
       return { status, stderr, exposed: readExposition(stdout) };
     }

@@ -1,0 +1,1 @@
+// Stands in for a module of which nothing is used.

@@ -1,0 +1,214 @@
+import { Failure } from '../failure.ts';
+import { codeOf, type Host, reasonOf } from '../host/host.ts';
+import { byteText, cleanText } from '../text.ts';
+import { type Kind, names, readTitle, understand } from './title.ts';
+
+/** An authenticated SSH connection that sshd serves. */
+export interface Connection {
+  readonly user: string;
+  /** The user as w prints it, which cuts long names. */
+  readonly userInW: string;
+  readonly kind: Kind;
+  /** In the order in which they were opened, such as `pts/0`. */
+  readonly terminals: readonly string[];
+  /** The process that serves the user. */
+  readonly pid: number;
+  /** The process that sshd logs the login under, if it is another one and was not killed. */
+  readonly monitor: number | undefined;
+  /** The user ID that the connection has. */
+  readonly uid: number;
+}
+
+export interface ConnectionList {
+  /** By process ID. */
+  readonly connections: readonly Connection[];
+  /** Titles of sshd's processes that could not be understood, or whose account could not be looked up, as clean text. */
+  readonly unreadable: readonly string[];
+}
+
+/** A process that is named like one of sshd's. */
+interface SshdProcess {
+  readonly pid: number;
+  readonly parent: number;
+  readonly uid: number;
+  readonly isRoots: boolean;
+  /** Bytes, one per character; empty for a process that has ended. */
+  readonly title: string;
+}
+
+/**
+ * The connections that sshd of this host serves now, according to the titles that it gives its processes.
+ *
+ * Anyone can give a process the name and the title of sshd. Nobody can choose its place: the process that serves a
+ * user is a child of a monitor, which belongs to root. A process of root is believed. So is one whose monitor was
+ * killed, which its user can do, but only for the account that owns it.
+ *
+ * @param proc where the process file system is mounted
+ * @throws Failure when /proc cannot be read, or hides processes
+ */
+export function readConnections(host: Host, proc = '/proc'): ConnectionList {
+  return connectionReader(host, proc)();
+}
+
+/**
+ * Reads the connections as `readConnections` does, as often as it is called. All but the first time only sshd's
+ * processes and new ones are looked at.
+ */
+export function connectionReader(host: Host, proc = '/proc'): () => ConnectionList {
+  const others = new Set<string>();
+  return () => {
+    const processes = new Map<number, SshdProcess>();
+    for (const pid of listProcesses(host, proc)) {
+      if (others.has(pid)) continue;
+      const found = readIfSshd(host, proc, pid);
+      if (found) processes.set(found.pid, found);
+      else others.add(pid);
+    }
+    return findConnections(host, proc, processes);
+  };
+}
+
+function findConnections(
+  host: Host,
+  proc: string,
+  processes: ReadonlyMap<number, SshdProcess>,
+): ConnectionList {
+  const serving = new Map<number, { connection: Connection; parent: number }>();
+  const orphans: Connection[] = [];
+  const unreadable: string[] = [];
+  for (const candidate of processes.values()) {
+    const monitor = accountOfMonitor(processes.get(candidate.parent));
+    const isOrphan = monitor === undefined && !candidate.isRoots;
+    if (isOrphan && !isRootsChild(host, proc, candidate)) continue;
+    const title = understand(candidate.title, monitor);
+    if (title.role === 'unknown' && !isOrphan) unreadable.push(cleanText(candidate.title));
+    if (title.role !== 'serving') continue;
+    const { kind, terminals } = title;
+    const { pid, parent, uid } = candidate;
+    const place = { kind, terminals, pid, uid, monitor: monitor === undefined ? undefined : parent };
+    const connection: Connection = { ...names(title.account), ...place };
+    if (isOrphan) orphans.push(connection);
+    else serving.set(pid, { connection, parent });
+  }
+  const connections: Connection[] = [];
+  for (const { connection, parent } of serving.values()) {
+    // What a connection of root starts has its title until the shell runs, and that waits for ~/.ssh/rc.
+    if (!serving.has(parent)) connections.push(connection);
+  }
+  if (orphans.length > 0) addOrphans(host, orphans, connections, unreadable);
+  return { connections: connections.sort((a, b) => a.pid - b.pid), unreadable };
+}
+
+/** @returns undefined if the process is no monitor */
+function accountOfMonitor(candidate: SshdProcess | undefined): string | undefined {
+  if (!candidate?.isRoots) return undefined;
+  const title = understand(candidate.title);
+  return title.role === 'monitor' ? title.account : undefined;
+}
+
+/** Whose parent ends becomes a child of process 1, or of another of root's that asked for it (prctl(2)). */
+function isRootsChild(host: Host, proc: string, { parent }: SshdProcess): boolean {
+  if (parent === 1) return true;
+  const status = readUnlessEnded(host, `${proc}/${parent}/status`);
+  return status !== undefined && toIds(status).isRoots;
+}
+
+/**
+ * Adds the connections whose title names the account that owns the process. getent asks every source of accounts
+ * (nsswitch.conf(5)), and is only run when a monitor was killed.
+ */
+function addOrphans(
+  host: Host,
+  orphans: readonly Connection[],
+  connections: Connection[],
+  unreadable: string[],
+): void {
+  const uids = new Set(orphans.map(({ uid }) => String(uid)));
+  const limits = { env: {}, timeout: 5, outputLimit: 1024 * 1024 };
+  const { stdout, end } = host.run(['getent', 'passwd', ...uids], limits);
+  // The second is the status for an account that does not exist.
+  const isKnown = end === 0 || end === 2;
+  const lines = stdout.map(byteText).join('').split('\n');
+  const accounts = new Set(
+    lines.map((line) => {
+      const [name = '', , uid = ''] = line.split(':');
+      return `${uid}:${cleanText(name)}`;
+    }),
+  );
+  for (const orphan of orphans) {
+    if (!isKnown) unreadable.push(`${orphan.user} (getent passwd: ${end})`);
+    else if (accounts.has(`${orphan.uid}:${orphan.user}`)) connections.push(orphan);
+  }
+}
+
+/** @throws Failure when it shows no process but those of the user who runs the program (proc(5), hidepid) */
+function listProcesses(host: Host, proc: string): string[] {
+  try {
+    const names = host.list(proc);
+    const kernelThreads = names.includes(KTHREADD) ? readKernelThreads(host, proc) : new Set();
+    return names.filter((name) => Number(name) > 0 && !kernelThreads.has(name));
+  } catch (error) {
+    throw new Failure(`cannot read ${proc}: ${reasonOf(error)}; run as root`);
+  }
+}
+
+const isSshd = (name: string) => name === 'sshd\n' || name === 'sshd-session\n';
+
+/** @returns undefined for any other process, that of a container, and one that has ended */
+function readIfSshd(host: Host, proc: string, pid: string): SshdProcess | undefined {
+  const name = readUnlessEnded(host, `${proc}/${pid}/comm`);
+  if (name === undefined || !isSshd(name)) return undefined;
+  const status = readUnlessEnded(host, `${proc}/${pid}/status`);
+  if (status === undefined || isOfContainer(status)) return undefined;
+  const title = readTitle(readUnlessEnded(host, `${proc}/${pid}/cmdline`) ?? '');
+  return { pid: Number(pid), title, ...toIds(status) };
+}
+
+/**
+ * @returns bytes, one per character
+ * @throws Failure when the file cannot be read though its process is there
+ */
+function readUnlessEnded(host: Host, path: string): string | undefined {
+  try {
+    return byteText(host.readSmallFile(path));
+  } catch (error) {
+    const code = codeOf(error);
+    if (code === 'ENOENT' || code === 'ESRCH') return undefined;
+    throw new Failure(`cannot read ${path}: ${reasonOf(error)}; run as root`);
+  }
+}
+
+/**
+ * The parent of the threads of the kernel, which can be most of a machine's processes. A container's process may use
+ * that name, but can then only hide its own children.
+ */
+const KTHREADD = '2';
+
+/** @returns nothing where process 2 is any other, as in a container, or the kernel has no CONFIG_PROC_CHILDREN */
+function readKernelThreads(host: Host, proc: string): ReadonlySet<string> {
+  if (readUnlessEnded(host, `${proc}/${KTHREADD}/comm`) !== 'kthreadd\n') return new Set();
+  return new Set(readUnlessEnded(host, `${proc}/${KTHREADD}/task/${KTHREADD}/children`)?.split(' '));
+}
+
+/** Its process ids, in the namespace of /proc and in those below: a container's process has more than one. */
+const isOfContainer = (status: string) => readField(status, 'NSpid').includes('\t');
+
+/** Real, effective, saved and file system id. */
+const OF_ROOT = '0\t0\t0\t0';
+
+function toIds(status: string): Pick<SshdProcess, 'parent' | 'uid' | 'isRoots'> {
+  const uids = readField(status, 'Uid');
+  return {
+    parent: Number(readField(status, 'PPid')),
+    uid: Number.parseInt(uids, 10),
+    // A setuid program of root has the real user id of whoever runs it, and where it gives that up still the group.
+    isRoots: uids === OF_ROOT && readField(status, 'Gid') === OF_ROOT,
+  };
+}
+
+/** @param status see proc_pid_status(5) */
+function readField(status: string, name: string): string {
+  const head = `\n${name}:\t`;
+  const place = status.indexOf(head);
+  return place < 0 ? '' : status.slice(place + head.length, status.indexOf('\n', place + 1));
+}

@@ -1,0 +1,289 @@
+/** What another account of the machine tries while root runs install.sh. One guest per release, each attack after the other. */
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import type { ExecOptions, Release } from '../support/guest.ts';
+import { Machine, packageName, SERVICE, TIMER } from '../support/machine.ts';
+import { lackingGuests } from '../support/programs.ts';
+
+const CHECKOUT = '/srv/checkout';
+
+describe('install.sh and other accounts', { concurrency: true, skip: lackingGuests() }, () => {
+  attacks('bookworm');
+  attacks('trixie');
+});
+
+function attacks(release: Release): void {
+  describe(`on ${release}`, { concurrency: 1 }, () => {
+    let machine: Machine;
+    before(async () => {
+      machine = await Machine.boot(release, ['npm', 'ufw', 'prometheus-node-exporter']);
+      await machine.guest.run(
+        'for name in pi mallory; do useradd -m -g users -s /bin/bash $name; done; chmod 755 /home/*',
+      );
+      await machine.checkOut({ built: false });
+    });
+    after(() => machine.guest.stop());
+
+    it('refuses files that another account could have changed', async () => {
+      const { guest } = machine;
+      await guest.run(`cp -a ${CHECKOUT} /home/mallory/checkout && cp -a ${CHECKOUT} /home/pi/checkout`);
+      await refuses(
+        '',
+        /^error: '\/home\/mallory' belongs to, .* \(mallory, mode 755\);.*--trust-checkout/m,
+        {
+          in: '/home/mallory/checkout',
+        },
+      );
+      await guest.run(`chmod 666 ${CHECKOUT}/src/cli.ts`);
+      await refuses('', /^error: '\.\/src\/cli\.ts' .* \(root, mode 666\)/m);
+      await guest.run(`rm -r ${CHECKOUT}/src && install -d -o mallory ${CHECKOUT}/src`);
+      await refuses('', /^error: '\.\/src' .* \(mallory, mode 755\)/m);
+      await guest.run(
+        `install -D -o mallory ${CHECKOUT}/install.sh /srv/deb/ssh-sessions-exporter_9_all.deb`,
+      );
+      await guest.run(`cp ${CHECKOUT}/install.sh /srv/deb/`);
+      await refuses('', /^error: '\/srv\/deb\/\S+_all\.deb' .* \(mallory, mode 755\)/m, { in: '/srv/deb' });
+
+      // The account that called sudo is no other account: what is refused now is the package.
+      await guest.run(`touch /home/pi/checkout/${packageName()} && chown -R 1000:100 /home/pi/checkout`);
+      const damaged = /^error: \S+_all\.deb is damaged/m;
+      await refuses('', /^error: '\/home\/pi/m, { in: '/home/pi/checkout' });
+      await refuses('', damaged, {
+        in: '/home/pi/checkout',
+        env: { SUDO_UID: '1000', SUDO_GID: '100' },
+      });
+      await guest.run('rm -r /home/pi/checkout /srv/deb');
+    });
+
+    it('builds out of reach, whatever lies in other directories, and wherever TMPDIR leads', async () => {
+      const { guest } = machine;
+      await guest.run(LAY_TRAPS, { user: 'mallory' });
+      await guest.run(`systemd-run --unit=watch sh -c '${WATCH}'`);
+      const { status, stdout, stderr } = await install('--trust-checkout', {
+        in: '/home/mallory/checkout',
+        env: { TMPDIR: '/home/mallory/tmp' },
+      });
+      await guest.run('systemctl stop watch');
+      assert.equal(await guest.run('cat /root/taken 2>/dev/null || true'), '');
+      assert.equal(await guest.run('sort -u /root/within-reach'), '');
+      assert.equal(status, 0, stdout + stderr);
+      assert.equal(await guest.run('ls -d /var/cache/ssh-sessions* 2>/dev/null || true'), '');
+      await guest.run('rm -r /tmp/node_modules /var/tmp/node_modules /home/mallory/checkout');
+    });
+
+    it('says how far it is, and how long each step took', async () => {
+      await machine.checkOut({ built: true });
+      const stdout = await machine.mustInstall();
+      assert.match(stdout, /^\[1\/2\] Installing ssh-sessions-exporter_\S+ \.\.\.\n {4}done in \d+ s$/m);
+      assert.match(stdout, /^\[2\/2\] Waiting until http:\S+ shows the sessions \.\.\.\n {4}done in \d+ s$/m);
+    });
+
+    it('opens the firewall for private networks, for all, or for one, and takes that back', async () => {
+      const { guest } = machine;
+      await machine.mustInstall('uninstall --purge');
+      assert.deepEqual(await rules(), []);
+      for (const address of ['198.51.100.7/24', '192.168.77.5/26', 'fd00:77::5/64', '2001:db8::5/64']) {
+        await guest.run(`ip address add ${address} dev tap0`);
+      }
+      await guest.run('ufw allow from 192.168.77.0/26 to any port 9100 proto tcp');
+      const rule = (network: string, comment = " comment 'ssh-sessions-exporter'") =>
+        `ufw allow from ${network} to any port 9100 proto tcp${comment}`;
+      const before = rule('192.168.77.0/26', '');
+      const said = await machine.mustInstall();
+      assert.match(
+        said,
+        /^Added to the firewall: ufw allow from 10\.0\.2\.0\/24 to any port 9100 proto tcp$/m,
+      );
+      assert.match(
+        said,
+        /^Private networks of .* may connect to port 9100: 3\. To open it to one address only: .*--ufw-from/m,
+      );
+      const connected = [before, rule('10.0.2.0/24'), rule('fd00:77::/64')].sort();
+      assert.deepEqual(await rules(), connected);
+      await machine.mustInstall();
+      assert.deepEqual(await rules(), connected);
+
+      await machine.mustInstall('--ufw-from any');
+      assert.deepEqual(await rules(), [before, "ufw allow 9100/tcp comment 'ssh-sessions-exporter'"].sort());
+      await machine.mustInstall('--ufw-from 198.51.100.9');
+      assert.deepEqual(await rules(), [before, rule('198.51.100.9')].sort());
+      await machine.mustInstall('--ufw-from none');
+      assert.deepEqual(await rules(), [before]);
+
+      // Version 1.0.0 opened it for all, and remembered that in its own way.
+      await guest.run('ufw allow 9100/tcp');
+      await guest.run('echo UFW_RULE=allow 9100/tcp >>/etc/ssh-sessions-exporter/install.conf');
+      await machine.mustInstall("--ufw-from ''");
+      assert.deepEqual(await rules(), connected);
+      await machine.mustInstall('uninstall');
+      assert.deepEqual(await rules(), [before]);
+      await guest.run('ufw delete allow from 192.168.77.0/26 to any port 9100 proto tcp');
+    });
+
+    it('believes no node_exporter that an account has started', async () => {
+      const { guest } = machine;
+      await guest.run('systemctl stop prometheus-node-exporter');
+      await guest.run(START_FALSE_EXPORTERS, { timeoutMs: 60_000 });
+      const { status, stdout, stderr } = await install('--log-level debug');
+      assert.equal(status, 0, stdout + stderr);
+      const told = (what: string) => stderr.match(new RegExp(`^debug: .*${what}`, 'gm'))?.length;
+      assert.ok(Number(told('is not taken for node_exporter: others than root can change its program')) >= 1);
+      assert.ok(Number(told('is not taken for node_exporter: it is no service of the system')) >= 4, stderr);
+      assert.ok(
+        Number(told('is node_exporter: .* the system runs it as prometheus-node-exporter.service')) >= 1,
+      );
+      assert.equal(await machine.property(SERVICE, 'User'), '');
+      assert.equal(await guest.run('ls -A /home/mallory/metrics'), '');
+      assert.doesNotMatch((await rules()).join('\n'), /96\d\d/);
+      await guest.run('pkill -u mallory; loginctl disable-linger mallory; true');
+      await machine.mustInstall("--log-level ''");
+    });
+
+    it('asks where two that it believes differ', async () => {
+      const { guest } = machine;
+      await guest.run(`${ADD_HAND_MADE_EXPORTER} && systemctl start node_exporter`);
+      await refuses(
+        '',
+        /^error: node_exporter runs more than once, .*choose one with both --textfile-dir and --port/m,
+      );
+      await refuses('--port 9300', /--textfile-dir and --port/m);
+      const stdout = await machine.mustInstall('--port 9300 --textfile-dir /srv/metrics');
+      assert.match(
+        stdout,
+        /writes \/srv\/metrics\/ssh_sessions.prom, which http:\/\/localhost:9300\/metrics shows/,
+      );
+      await machine.mustInstall('uninstall --purge');
+    });
+
+    it('has its first run when the settings are there, next to a node_exporter made by hand', async () => {
+      const { guest } = machine;
+      await guest.run('apt-get purge -y prometheus-node-exporter && rm -rf /var/lib/prometheus');
+      const since = (await guest.run('date +%s')).trim();
+      await machine.mustInstall();
+      const log = await guest.run(
+        `journalctl --sync; journalctl --unit=${SERVICE} --since=@${since} --quiet --output=cat`,
+      );
+      assert.equal(log, '');
+      assert.equal(await guest.run('stat -c %U /srv/metrics/ssh_sessions.prom'), 'exporter\n');
+    });
+
+    it('leaves no failed unit when it is purged during a run, or after a failed one', {
+      timeout: 600_000,
+    }, async () => {
+      const { guest } = machine;
+      const file = `${CHECKOUT}/${packageName()}`;
+      const failed = `systemctl list-units --all --state=failed,not-found --plain --no-legend 'ssh-sessions*'`;
+      await guest.run('mv /usr/bin/w /usr/bin/w.away');
+      await guest.run('cat >/usr/bin/w && chmod +x /usr/bin/w', { input: SLOW_W });
+      for (let run = 0; run < 20; run++) {
+        const delay = (run % 10) / 10;
+        await guest.run(`dpkg --install ${file} && systemctl stop ${TIMER}
+          systemctl start --no-block ${SERVICE}; sleep ${delay}; dpkg --purge ssh-sessions-exporter`);
+        assert.equal(await guest.run(failed), '', `purged ${delay} s after the start`);
+      }
+      await guest.run(`dpkg --install ${file} && rm /usr/bin/w`);
+      assert.notEqual((await guest.exec(`systemctl start ${SERVICE}`)).status, 0);
+      await guest.run('dpkg --purge ssh-sessions-exporter && mv /usr/bin/w.away /usr/bin/w');
+      assert.equal(await guest.run(failed), '');
+
+      await guest.run(`dpkg --install ${file} && mv /usr/bin/w /usr/bin/w.away`);
+      await guest.run('cat >/usr/bin/w && chmod +x /usr/bin/w', { input: SLOW_W });
+      await guest.run(`systemctl start --no-block ${SERVICE}; sleep 0.5; systemctl stop ${SERVICE}`);
+      assert.equal(await machine.property(SERVICE, 'Result'), 'success', 'a run that is stopped');
+      await guest.run('mv /usr/bin/w.away /usr/bin/w');
+    });
+
+    it('says when w lists no session, and why', async () => {
+      const { guest } = machine;
+      const warning = /^warning: .*w lists no SSH session.*$/m;
+      assert.doesNotMatch(await machine.mustInstall(), warning);
+      await guest.run('install -d /run/sshd && echo UsePAM no >/etc/ssh/sshd_config.d/pam.conf');
+      const withoutPam = await machine.mustInstall();
+      await guest.run('rm /etc/ssh/sshd_config.d/pam.conf && systemctl mask --now systemd-logind');
+      const withoutLogind = await machine.mustInstall();
+      if (release === 'bookworm') {
+        // Its w reads what sshd itself notes.
+        assert.doesNotMatch(withoutPam + withoutLogind, warning);
+      } else {
+        assert.match(withoutPam, /^warning: sshd has UsePAM no, so w lists no SSH session/m);
+        assert.match(withoutLogind, /^warning: systemd-logind does not run \(masked\?\), so w lists/m);
+      }
+    });
+
+    type Options = ExecOptions & { readonly in?: string };
+
+    async function install(args = '', { in: dir = CHECKOUT, ...options }: Options = {}) {
+      return machine.guest.exec(`cd ${dir} && exec ./install.sh ${args}`, { timeoutMs: 600_000, ...options });
+    }
+
+    async function refuses(args: string, line: RegExp, options?: Options): Promise<void> {
+      const { status, stdout, stderr } = await install(args, options);
+      assert.notEqual(status, 0, stdout);
+      assert.match(stderr, line);
+    }
+
+    /** What was asked of ufw, without remarks. */
+    async function rules(): Promise<string[]> {
+      const lines = (await machine.guest.run('ufw show added')).split('\n');
+      return lines.filter((line) => line.startsWith('ufw ')).sort();
+    }
+  });
+}
+
+/** As an ordinary account: all that npm, Node.js and a shell look for in a directory or above it. */
+const LAY_TRAPS = `
+umask 022
+mkdir -p ~/tmp
+cat >/tmp/trap <<'END'
+#!/bin/sh
+[ "$(/usr/bin/id -u)" != 0 ] || echo "$0 $*" >>/root/taken
+exec "/usr/bin/\${0##*/}" "$@"
+END
+echo 'require("fs").appendFileSync("/root/taken", module.filename + "\\n")' >/tmp/trap.js
+chmod 755 /tmp/trap
+for dir in /tmp /var/tmp ~ ~/tmp; do
+  cd $dir
+  mkdir -p node_modules/.bin node_modules/esbuild-wasm
+  for program in node npm npx sh bash env git tar dpkg-deb; do cp /tmp/trap node_modules/.bin/$program; done
+  cp /tmp/trap.js node_modules/esbuild-wasm/index.js
+  printf '%s\\n' script-shell=/tmp/trap 'node-options=--require /tmp/trap.js' ignore-scripts=false >.npmrc
+  echo '{"workspaces": ["*", "*/*", "*/*/*"], "scripts": {"prepare": "/tmp/trap", "build": "/tmp/trap"}}' >package.json
+done
+`;
+
+/** What of root's can be seen where mallory could rename or replace it. */
+const WATCH =
+  'while sleep 0.02; do find /tmp/ssh-* /var/tmp/ssh-* /home/mallory/tmp -user root 2>/dev/null; done >/root/within-reach';
+
+/** Run by root, but for what it has done as mallory: who has copies of the program, and starts root's own. */
+const START_FALSE_EXPORTERS = `
+as() { setsid setpriv --reuid=mallory --regid=users --clear-groups env HOME=/home/mallory "$@" >/dev/null 2>&1 </dev/null & }
+real=/usr/bin/prometheus-node-exporter
+cp $real /home/mallory/node_exporter && chown mallory /home/mallory/node_exporter
+install -d -o mallory /home/mallory/metrics
+with='--collector.textfile.directory=/home/mallory/metrics --web.listen-address'
+as /home/mallory/node_exporter $with=:9666
+as $real $with=:9667
+as unshare --user --map-root-user $real $with=:9668
+as unshare --user --map-root-user --mount sh -c "mount --bind /home/mallory/node_exporter $real && exec $real $with=:9669"
+loginctl enable-linger mallory
+for try in $(seq 100); do [ ! -S /run/user/1001/bus ] || break; sleep 0.1; done
+as env XDG_RUNTIME_DIR=/run/user/1001 systemd-run --user --unit=prometheus-node-exporter $real $with=:9670
+systemd-run --uid=mallory --unit=application sh -c "exec $real $with=:9671"
+sleep 2
+`;
+
+/** Another node_exporter of root's, with a unit, an account, a directory and a port of its own. */
+const ADD_HAND_MADE_EXPORTER = `
+cp /usr/bin/prometheus-node-exporter /usr/local/bin/node_exporter
+useradd --system exporter
+install -d -o exporter /srv/metrics
+printf '%s\\n' '[Service]' 'User=exporter' \\
+  'ExecStart=/usr/local/bin/node_exporter --collector.textfile.directory /srv/metrics --web.listen-address :9300' \\
+  >/etc/systemd/system/node_exporter.service
+systemctl daemon-reload`;
+
+const SLOW_W = `#!/bin/sh
+sleep 0.7
+exec /usr/bin/w.away "$@"
+`;
