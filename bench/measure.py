@@ -1,8 +1,8 @@
 """Runs commands in turn and says what each run cost. Node.js does not tell a child's CPU time; wait4(2) does.
 
-Standard input: {"rounds": 60, "commands": [["w"], ...]}. Standard output: for every round, for every command,
-{"user", "system", "wall"} in seconds, {"peak", "written"} in bytes: of the command and of all that it ran. Written
-is what the kernel will have to bring to a disk, in pages. A command that fails ends this.
+Standard input: {"rounds": 40, "commands": [["w"], ...]}. Standard output: for every round, for every command,
+{"user", "system", "wall"} in seconds and {"written"} in bytes, of the command and of all that it ran. Written is what the
+kernel will have to bring to a disk, in pages. A command that fails ends this.
 """
 
 import json
@@ -26,7 +26,6 @@ def run(command):
         "user": usage.ru_utime,
         "system": usage.ru_stime,
         "wall": time.monotonic() - start,
-        "peak": usage.ru_maxrss * 1024,
         "written": usage.ru_oublock * 512,
     }
 

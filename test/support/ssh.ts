@@ -20,6 +20,8 @@ export interface SessionOptions {
   readonly port?: number;
   /** Shell command that the session runs; a login shell, or `cat` where there is no terminal, by default. */
   readonly command?: string;
+  /** How long logging in may take, in milliseconds (default 20 seconds). */
+  readonly patienceMs?: number | undefined;
 }
 
 /** Where the sessions run: something that turns a shell command into one for this machine. */
@@ -120,7 +122,7 @@ export class SshServer {
   async sftp(options: SessionOptions = {}): Promise<Session> {
     const session = this.#start(['sftp', ...this.#options(options)], `[${destination(options)}]`);
     session.write('pwd\n');
-    await session.printed(/working directory/);
+    await session.printed(/working directory/, options.patienceMs);
     return session;
   }
 
@@ -128,7 +130,7 @@ export class SshServer {
   async forward(options: SessionOptions = {}): Promise<Session> {
     const what = ['-o', 'LogLevel=INFO', '-N', '-R', '0:127.0.0.1:1'];
     const session = this.#start(['ssh', ...what, ...this.#options(options)], destination(options));
-    await session.printed(/Allocated port/);
+    await session.printed(/Allocated port/, options.patienceMs);
     return session;
   }
 
@@ -148,7 +150,7 @@ export class SshServer {
     const session = this.#start(['ssh', ...this.#options(options), ...how], destination(options), ...remote);
     // The quotes keep the terminal's echo of the line from looking like its result.
     if (command === undefined) session.write("echo re''ady $$\n");
-    const [, pid] = await session.printed(/ready (\d+)/);
+    const [, pid] = await session.printed(/ready (\d+)/, options.patienceMs);
     session.runs(Number(pid));
     return session;
   }
@@ -207,11 +209,12 @@ export class Session {
   }
 
   /** Waits until what the session has printed so far matches. */
-  printed(pattern: RegExp): Promise<RegExpExecArray> {
-    return until(`session prints ${pattern}`, () => {
+  printed(pattern: RegExp, patienceMs?: number): Promise<RegExpExecArray> {
+    const look = () => {
       if (this.#hasEnded()) throw this.#failure();
       return pattern.exec(this.#stdout() + this.#stderr()) ?? undefined;
-    });
+    };
+    return until(`session prints ${pattern}`, look, patienceMs);
   }
 
   /** Notes the process that the session runs: without a terminal, it would live on when the client is gone. */
