@@ -203,6 +203,27 @@ for (const release of releases) {
       assert.equal(soleValue(found, 'ssh_sessions_unverified'), 0);
     });
 
+    it('come from whom sshd serves, whatever w makes of the name or the address', async () => {
+      const config = '/etc/ssh/sshd_config.d/0-dns.conf';
+      await guest.run(`
+        ip address replace fd00:1:: dev lo nodad && echo '${FROM} tty1' >>/etc/hosts
+        echo UseDNS yes >${config} && systemctl restart ssh`);
+      try {
+        await ssh.terminal({ user: 'pi', from: FROM });
+        await ssh.terminal({ user: 'ana', from: 'fd00:1::' });
+        const sessions = labelsOf(await expose(), 'ssh_session_info').map(({ user, from }) => [user, from]);
+        // Debian 12's w prints addresses, and that of ana as 253.0.0.1.
+        const name = { bookworm: FROM, trixie: 'tty1' }[release];
+        const expected = [
+          ['ana', 'fd00:1::'],
+          ['pi', name],
+        ];
+        assert.deepEqual(sessions.sort(), expected);
+      } finally {
+        await guest.run(`sed -i '$ d' /etc/hosts && rm ${config} && systemctl restart ssh`);
+      }
+    });
+
     it('have no client if they came over a unix socket', async () => {
       if (release === 'bookworm') return;
       await guest.run('systemctl cat sshd-unix-local.socket');
