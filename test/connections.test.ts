@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import type { Host, RunResult } from '../src/host/host.ts';
 import { host } from '../src/host/node.ts';
-import { type ConnectionList, connectionReader, readConnections } from '../src/sshd/connections.ts';
+import { type ConnectionList, connectionReader } from '../src/sshd/connections.ts';
 import { scratch } from './support/exporter.ts';
 
 interface FakeProcess {
@@ -64,6 +64,8 @@ function connection(
     { pid: 21, parent: 20, uids, title, name },
   ];
 }
+
+const readConnections = (on: Host, root: string) => connectionReader(on, root)();
 
 /** Only users and kinds. */
 function brief({ connections, unreadable }: ConnectionList) {
