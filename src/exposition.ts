@@ -62,8 +62,11 @@ function renderValue(value: number): string {
   return String(value);
 }
 
+const ESCAPED = /[\\"\n]/;
+
 /** In a label value, backslash, quote and newline are escaped, and nothing else. */
 function escapeLabelValue(value: string): string {
+  if (!ESCAPED.test(value)) return value;
   return value.replace(/[\\"\n]/g, (character) => (character === '\n' ? '\\n' : `\\${character}`));
 }
 

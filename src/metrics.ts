@@ -255,10 +255,11 @@ export function tally<L extends string, T extends Readonly<Record<L, string>>>(
   }));
   let count = 0;
   for (const thing of things) {
+    let [names, labels]: [readonly L[] | undefined, string] = [undefined, ''];
     for (const { rule, render, values } of tables) {
       const value = rule.value(thing);
       if (value === undefined) continue;
-      const labels = render(thing);
+      if (rule.labels !== names) [names, labels] = [rule.labels, render(thing)];
       const other = values.get(labels);
       values.set(labels, other === undefined ? value : rule.merge(other, value));
     }

@@ -237,6 +237,12 @@ describe('a connection whose monitor was killed', () => {
     assert.deepEqual(found(context, hostWith('', 2), orphan), nothing);
   });
 
+  it('is none of root, whose processes need no account: only a setuid program looks so', (context) => {
+    const never = { ...host, run: () => assert.fail() };
+    const setuid = { ...orphan, uids: ROOT, gids: PI, title: 'sshd: root@pts/9' };
+    assert.deepEqual(found(context, never, setuid), nothing);
+  });
+
   it('is reported if accounts cannot be looked up', (context) => {
     for (const end of ['missing', 'timeout', 1] as const) {
       const { connections, unreadable } = found(context, hostWith('', end), orphan);

@@ -79,7 +79,8 @@ function findConnections(
   for (const candidate of processes.values()) {
     const monitor = accountOfMonitor(processes.get(candidate.parent));
     const isOrphan = monitor === undefined && !candidate.isRoots;
-    if (isOrphan && !isRootsChild(host, proc, candidate)) continue;
+    // A setuid program of root can have become root's but for its group.
+    if (isOrphan && (candidate.uid === 0 || !isRootsChild(host, proc, candidate))) continue;
     const title = understand(candidate.title, monitor);
     if (title.role === 'unknown' && !isOrphan) unreadable.push(cleanText(candidate.title));
     if (title.role !== 'serving') continue;

@@ -231,7 +231,8 @@ function renderState(state: State): string {
 
 /** @returns undefined for what `renderState` does not make */
 function parseState(text: string): State | undefined {
-  const [head = [], ...rest] = text.split('\n').map((line) => line.split('\t').map(cleanText));
+  const clean = PLAIN.test(text) ? (field: string) => field : cleanText;
+  const [head = [], ...rest] = text.split('\n').map((line) => line.split('\t').map(clean));
   const [magic, origin = '', boot = '', stamp = '', cursor = '', ...numbers] = head;
   const values = numbers.map(parseNumber);
   const [now = NaN, uptime = NaN, since = NaN, refused = NaN, suppressed = NaN, limit = NaN] = values;
@@ -254,6 +255,9 @@ function parseState(text: string): State | undefined {
   const time = { now, uptime };
   return { origin, boot, stamp, cursor, time, since, refused, suppressed, limit, logins, clients };
 }
+
+/** No field of such a text needs cleaning. */
+const PLAIN = /^[\t\n -~]*$/;
 
 const NUMBERS = 6;
 const LOGIN_FIELDS = 5;

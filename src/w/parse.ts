@@ -39,6 +39,8 @@ const PIECE = 64 * 1024;
 const MAX_ROW = 64 * 1024;
 
 const SPACE = 0x20;
+/** Cut off at once: FROM is 256 bytes wide, and each step of a loop takes QuickJS as long as this. */
+const PADDING = ' '.repeat(16);
 
 /**
  * Reads the output of procps' w (showinfo in w.c): a line about the system, which may be blank, the column
@@ -196,6 +198,7 @@ function cell(line = '', from = 0, to = line.length): string {
   let start = from;
   let end = to;
   while (start < end && line.charCodeAt(start) === SPACE) start++;
+  while (end - start > PADDING.length && line.endsWith(PADDING, end)) end -= PADDING.length;
   while (end > start && line.charCodeAt(end - 1) === SPACE) end--;
   return cleanText(line.slice(start, end));
 }

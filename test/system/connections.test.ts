@@ -191,7 +191,7 @@ for (const release of releases) {
         `unshare --mount sh -c '${mount} && exec runuser -u nobody -- "$@"' sh`,
       );
       assert.equal(status, 1);
-      assert.match(stderr, /^error: \/proc hides other users' processes.*\n$/);
+      assert.match(stderr, /^error: \/proc hides other users' processes.*$/m);
       assert.doesNotMatch(stdout, /ssh_connections|ssh_sessions_total/);
       assert.match(stdout, /^ssh_sessions_exporter_success 0$/m);
     });
