@@ -657,6 +657,7 @@ uninstall() {
 	else
 		say "$NAME is not installed; nothing to remove."
 	fi
+	rm -rf "/var/cache/$NAME."* # of this run, and of any that was killed
 	say "node_exporter was kept; 'apt-get autoremove' removes what nothing else needs."
 }
 

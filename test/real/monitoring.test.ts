@@ -59,6 +59,39 @@ describe('the rules', { skip: lacking('/usr/bin/promtool') }, () => {
     await succeed([promtool, 'test', 'rules', ...RULE_TESTS]);
   });
 
+  it('have SshLoginByUnexpectedKey fire for the keys that are not listed, once its line is removed', async (context) => {
+    const directory = scratch(context);
+    const text = readFileSync(join(MONITORING, 'alerts.yml'), 'utf8');
+    const line = / +key!~"\.\*",.*\n/;
+    assert.match(text, line);
+    writeFileSync(join(directory, 'alerts.yml'), text.replace(line, ''));
+    const [, listed = ''] = /key!="(SHA256:[^"]+)"/.exec(text) ?? [];
+    const login = (key: string) => ({
+      series: `ssh_last_login_timestamp_seconds{user="anna", method="publickey", key="${key}"}`,
+      values: '90x9',
+    });
+    const test = {
+      rule_files: ['alerts.yml'],
+      tests: [
+        {
+          input_series: [
+            { series: 'ssh_sessions_exporter_last_run_timestamp_seconds', values: '100x9' },
+            ...['', listed, 'SHA256:other'].map(login),
+          ],
+          promql_expr_test: [
+            {
+              expr: 'count by (key) (ALERTS{alertname="SshLoginByUnexpectedKey"})',
+              eval_time: '1m',
+              exp_samples: [{ labels: '{key="SHA256:other"}', value: 1 }],
+            },
+          ],
+        },
+      ],
+    };
+    writeFileSync(join(directory, 'test.yml'), JSON.stringify(test));
+    await succeed(['promtool', 'test', 'rules', join(directory, 'test.yml')]);
+  });
+
   it('are loaded by a configuration that promtool accepts', async () => {
     const said = await succeed(['promtool', 'check', 'config', join(MONITORING, 'prometheus.yml')]);
     assert.match(said, new RegExp(`${RULE_COUNT} rules found`));

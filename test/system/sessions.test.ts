@@ -1,11 +1,16 @@
 /** Nobody who is connected is missing from the sessions, and nobody else is one. */
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { CAUSES, type Cause, DIGITS } from '../support/causes.ts';
+import { ROOT, scratch } from '../support/exporter.ts';
 import { type Exposition, labelsOf, readExposition, soleValue } from '../support/exposition.ts';
 import { bootGuest, type Guest, type Release } from '../support/guest.ts';
 import { HOSTS, installProgram } from '../support/machine.ts';
 import { until } from '../support/process.ts';
+import { startPrometheus } from '../support/prometheus.ts';
 import { addUser, guestSshServer, type SshServer } from '../support/ssh.ts';
 
 const releases: readonly Release[] = ['bookworm', 'trixie'];
@@ -23,6 +28,9 @@ const PASSWORD = 'secret';
 /** Per user: a terminal, two on one connection, a command, sftp, forwarding. */
 const KINDS = { terminal: 2, notty: 2, forward: 1 };
 const SESSIONS_PER_USER = 6;
+
+/** What a run exported while root and another account were hidden from w, by what hid them. */
+const hidden = new Map<string, string>();
 
 for (const release of releases) {
   describe(`SSH sessions of a ${release} guest`, () => {
@@ -78,6 +86,7 @@ for (const release of releases) {
           }),
         );
         assert.deepEqual(unlisted(found), kinds);
+        hidden.set(`${release}: ${cause.name}`, (await runExporter()).stdout);
         for (const name of ['root', user]) {
           const own = labelsOf(found, 'ssh_session_info').filter((labels) => labels['user'] === name);
           assert.equal(own.filter(({ tty = '' }) => tty.startsWith('pts/')).length, 3, name);
@@ -244,12 +253,13 @@ for (const release of releases) {
 
     /** What a run exports, without a word of complaint. */
     async function expose(args = ''): Promise<Exposition> {
-      const { status, stdout, stderr } = await guest.exec(
-        `LOG_LEVEL=warning ssh-sessions-exporter --output - ${args}`,
-      );
+      const { status, stdout, stderr } = await runExporter(args);
       assert.deepEqual({ status, stderr }, { status: 0, stderr: '' });
       return readExposition(stdout);
     }
+
+    const runExporter = (args = '') =>
+      guest.exec(`LOG_LEVEL=warning ssh-sessions-exporter --output - ${args}`);
 
     const unlisted = ({ samples }: Exposition) =>
       Object.fromEntries(
@@ -265,3 +275,44 @@ for (const release of releases) {
     }
   });
 }
+
+it('that w does not list raise alerts, whatever hides them', { timeout: 300_000 }, async (context) => {
+  const causes = [...hidden.keys()];
+  assert.equal(
+    causes.length,
+    CAUSES.reduce((sum, cause) => sum + cause.releases.length, 0),
+  );
+  const server = createServer((request, response) => {
+    response.end(hidden.get(decodeURIComponent(request.url?.slice(1) ?? '')));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  context.after(() => server.close());
+  const address = server.address();
+  assert.ok(typeof address === 'object' && address !== null);
+  const directory = scratch(context);
+  const targets = causes.map((cause) => ({
+    targets: [`127.0.0.1:${address.port}`],
+    labels: { instance: cause, __metrics_path__: `/${encodeURIComponent(cause)}` },
+  }));
+  // JSON is YAML.
+  const config = {
+    global: { scrape_interval: '5s', evaluation_interval: '5s' },
+    rule_files: [join(ROOT, 'monitoring/alerts.yml')],
+    scrape_configs: [{ job_name: 'node', static_configs: targets }],
+  };
+  writeFileSync(join(directory, 'prometheus.yml'), JSON.stringify(config));
+  const prometheus = await startPrometheus(directory);
+  context.after(() => prometheus.stop());
+  for (const alert of ['SshSessionNotInW', 'SshRootLogin']) {
+    await until(
+      `${alert} fires for each cause`,
+      async () => {
+        const firing = await prometheus.query(
+          `count by (instance) (ALERTS{alertname="${alert}",alertstate="firing"})`,
+        );
+        return firing.length === causes.length;
+      },
+      150_000,
+    );
+  }
+});
