@@ -257,8 +257,10 @@ find_package() {
 
 # Whoever can change these files, or replace a directory above them, could have anything done as root.
 check_owners() {
-	local mine=${SUDO_UID:-0} group=${SUDO_GID:-0} path
+	local mine=${SUDO_UID:-0} group=0 path
 	[[ $trust_checkout == no ]] || return 0
+	# A group of one's own has the account's name.
+	if [[ $(id -gn "$mine") == "$(id -un "$mine")" ]]; then group=$(id -g "$mine"); fi
 	path=$(changeable "$mine" "$group" "$1")
 	if [[ -z $path && -d $1 ]]; then
 		cd "$1"
@@ -302,6 +304,7 @@ in_source() {
 # --- node_exporter ----------------------------------------------------------------------------------------
 
 exporters=()
+reported=
 
 # Sets `exporters` to the process IDs of node_exporter on this machine. Only root may have started it: the service runs as
 # the owner of the directory that it names, and the firewall is opened for its port.
@@ -318,25 +321,30 @@ find_exporters() {
 
 # Arguments: process ID, its program. The path alone proves nothing: in a namespace of its own a process can have any.
 started_by_root() {
-	local process=/proc/$1 unit shown is="is node_exporter: root alone can change its program," is_not="is not taken for node_exporter:"
+	local process=/proc/$1 unit shown believed=no why
 	[[ $(sed -n 's/^NSpid:\t//p' "$process/status") == "$1" ]] || return # a container's
 	unit=$(sed -n '/^\(0:\|1:name=systemd\):.*\/\([^/]*\.service\)$/ { s//\2/p; q }' "$process/cgroup")
 	if [[ ! $process/exe -ef $2 ]]; then
-		is="$is_not its program was replaced; restart it"
+		why="its program was replaced"
 	elif [[ -n $(changeable 0 0 "$2") ]]; then
-		is="$is_not others than root can change its program"
+		why="others than root can change its program"
 	elif [[ $(sed -n 's/^Uid:\t//p' "$process/status") == $'0\t0\t0\t0' ]]; then
-		is+=" and root runs it"
+		believed=yes why="root runs it"
 	elif shown=$(systemctl show --property=MainPID,ExecStart -- "$unit" 2>/dev/null) &&
 		[[ $'\n'$shown$'\n' == *$'\n'MainPID="$1"$'\n'* && $shown =~ ExecStart=\{\ path=([^ ]+)\ \; && ${BASH_REMATCH[1]} -ef $2 ]]; then
-		is+=" and the system runs it as $unit"
+		believed=yes why="the system runs it as $unit"
 	elif ! systemd_runs && [[ $(stat -c %U "$process") == prometheus ]]; then
-		is+=" and prometheus runs it"
+		believed=yes why="prometheus runs it"
 	else
-		is="$is_not it is no service of the system"
+		why="it is no service of the system"
 	fi
-	if [[ ${setting[LOG_LEVEL]:-} == debug ]]; then say "debug: process $1 (${2@Q}) $is" >&2; fi
-	[[ $is != "$is_not"* ]]
+	if [[ $believed == no && $reported != *" $1 "* ]]; then
+		say "warning: process $1 (${2@Q}) is not taken for node_exporter: $why. To use it, give both --textfile-dir and --port" >&2
+	elif [[ ${setting[LOG_LEVEL]:-} == debug && $reported != *" $1 "* ]]; then
+		say "debug: process $1 (${2@Q}) is node_exporter: root alone can change its program, and $why" >&2
+	fi
+	reported+=" $1 "
+	[[ $believed == yes ]]
 }
 
 # Arguments: process ID, option. Prints its values, one per line.
@@ -366,7 +374,7 @@ find_destination() {
 	dir=${setting[TEXTFILE_DIR]:-}
 	dir=${dir%/}
 	address=localhost:${port:-9100}
-	if is_told; then return; fi
+	if [[ -n $dir && -n $port ]]; then return; fi
 	if ((${#exporters[@]} == 0)); then
 		quietly service prometheus-node-exporter start || true
 		wait_for find_exporters || fail "no node_exporter runs as a service of the system (systemctl status prometheus-node-exporter); for one that runs otherwise, give both --textfile-dir and --port"
@@ -391,11 +399,6 @@ find_destination() {
 facts() {
 	textfile_directories "$1"
 	values "$1" web.listen-address
-}
-
-# Whether there is nothing to find out.
-is_told() {
-	[[ -n ${setting[TEXTFILE_DIR]:-} && -n ${setting[PORT]:-} ]]
 }
 
 # Waits up to 15 s for a command to succeed.
@@ -443,7 +446,8 @@ service_drop_in() {
 	/home/* | /root/* | /run/user/*) say "ProtectHome=read-only" ;;
 	/tmp/* | /var/tmp/*) say "PrivateTmp=no" ;;
 	esac
-	if [[ $owner != root ]]; then say "User=$owner"; fi
+	# The group is for sshd's log.
+	if [[ $owner != root ]]; then say "User=$owner" "SupplementaryGroups=systemd-journal"; fi
 	if [[ -n $level ]]; then say "Environment=LOG_LEVEL=$level"; fi
 	# Otherwise the journal drops what is asked for.
 	if [[ $level == @(debug|info) ]]; then say "LogLevelMax=$level"; fi
@@ -551,9 +555,10 @@ start_runs() {
 }
 
 check_result() {
-	local file=$dir/ssh_sessions.prom start=$SECONDS why
+	local file=$dir/ssh_sessions.prom start=$SECONDS why run=(systemctl start "$NAME.service")
+	systemd_runs || run=("/usr/lib/$NAME/run-from-cron")
 	say "[$((++step))/$steps] Waiting until http://$address/metrics shows the sessions ..."
-	if ! quietly run_once; then
+	if ! quietly "${run[@]}"; then
 		journalctl --sync &>/dev/null || true
 		why=$(journalctl -u "$NAME" --since "@$started" -o cat | grep -m1 -E '^error: |exited' | tr -cd '[:print:]') || why=$(last_lines 1)
 		fail "a run failed: ${why#error: } (more: journalctl -u $NAME)"
@@ -567,16 +572,12 @@ check_result() {
 	say "    done in $((SECONDS - start)) s"
 }
 
-run_once() {
-	if systemd_runs; then systemctl start "$NAME.service"; else "/usr/lib/$NAME/run-from-cron"; fi
-}
-
 # Whether /metrics shows what was written after this script began. If not, the last line of the log says why.
 shows_sessions() {
 	local host=${address%:*} page=$work/page
 	host=${host#[} host=${host%]}
 	# shellcheck disable=SC2016 # the inner shell expands these
-	quietly timeout 10 bash -c 'exec 3<>"/dev/tcp/$0/$1" && printf "GET /metrics HTTP/1.0\r\n\r\n" >&3 && cat <&3 >"$2"' \
+	quietly timeout 10 bash -c 'exec 3<>"/dev/tcp/$0/$1" && printf "GET /metrics HTTP/1.0\r\n\r\n" >&3 && head -c 100M <&3 >"$2"' \
 		"${host/#localhost/127.0.0.1}" "${address##*:}" "$page" || return
 	if ! grep -q '^HTTP/1\.. 200' "$page"; then
 		say "it answers '$(head -n1 "$page")'; does it need TLS or a password?" >"$work/log"
@@ -612,7 +613,7 @@ install_all() {
 	make_work_directory
 	before=$(installed_version "$NAME")
 	find_package
-	is_told || find_exporters || has prometheus-node-exporter || missing+=(prometheus-node-exporter)
+	[[ -n ${setting[TEXTFILE_DIR]:-} && -n ${setting[PORT]:-} ]] || find_exporters || has prometheus-node-exporter || missing+=(prometheus-node-exporter)
 	systemd_runs || has cron || has crond || missing+=(cron)
 	! has ufw || has ip || missing+=(iproute2)
 	if ((${#missing[@]})); then ((++steps)); fi
@@ -645,19 +646,18 @@ install_all() {
 }
 
 uninstall() {
-	local state
+	local how=remove
+	if [[ $purge == yes ]]; then how=purge; fi
 	make_work_directory
 	if has ufw; then remove_rules; fi
-	state=$(dpkg-query --show --showformat='${db:Status-Status}' "$NAME" 2>/dev/null) || state=not-installed
-	if [[ $state == not-installed || ($state == config-files && $purge == no) ]]; then
-		say "$NAME is not installed; nothing to remove."
-	elif [[ $purge == yes ]]; then
-		quietly dpkg --purge "$NAME" || fail "dpkg could not remove it: $(last_lines 1)"
-		say "Removed $NAME and its settings."
+	if dpkg-query --show "$NAME" &>/dev/null; then
+		quietly dpkg "--$how" "$NAME" || fail "dpkg could not remove it: $(last_lines 1)"
+		if [[ $how == remove ]]; then say "Removed $NAME. Its settings are kept; ./install.sh uninstall --purge deletes them."; fi
+		if [[ $how == purge ]]; then say "Removed $NAME and its settings."; fi
 	else
-		quietly dpkg --remove "$NAME" || fail "dpkg could not remove it: $(last_lines 1)"
-		say "Removed $NAME. Its settings are kept; ./install.sh uninstall --purge deletes them."
+		say "$NAME is not installed; nothing to remove."
 	fi
+	rm -rf "/var/cache/$NAME."* # of this run, and of any that was killed
 	say "node_exporter was kept; 'apt-get autoremove' removes what nothing else needs."
 }
 

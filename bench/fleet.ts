@@ -128,8 +128,8 @@ async function startFleet(texts: readonly (readonly string[])[], hosts: number) 
 /** Time passes STEP / interval times as fast, so a range of the rules covers as many samples as it would. */
 function configure(directory: string, port: number, hosts: number, interval: number): void {
   const rules = readFileSync(join(ROOT, 'monitoring/alerts.yml'), 'utf8').replace(
-    /\[(\d+)m\]/g,
-    (_, minutes) => `[${Math.round((Number(minutes) * 60 * interval) / STEP)}s]`,
+    /(\[|offset )(\d+)m/g,
+    (_, before, minutes) => `${before}${Math.round((Number(minutes) * 60 * interval) / STEP)}s`,
   );
   writeFileSync(join(directory, 'alerts.yml'), rules);
   const targets = Array.from({ length: hosts }, (_, number) => `host-${number}:9100`);

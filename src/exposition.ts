@@ -52,7 +52,11 @@ export function labelRenderer<L extends string>(
   names: readonly L[],
 ): (values: Readonly<Record<L, string>>) => string {
   if (names.length === 0) return () => '';
-  return (values) => `{${names.map((name) => `${name}="${escapeLabelValue(values[name])}"`).join(',')}}`;
+  return (values) => {
+    let text = '';
+    for (const name of names) text += `${text === '' ? '{' : ','}${name}="${escapeLabelValue(values[name])}"`;
+    return `${text}}`;
+  };
 }
 
 /** A number as Go's ParseFloat reads it; JavaScript differs in the name of infinity only. */
@@ -62,8 +66,11 @@ function renderValue(value: number): string {
   return String(value);
 }
 
+const ESCAPED = /[\\"\n]/;
+
 /** In a label value, backslash, quote and newline are escaped, and nothing else. */
 function escapeLabelValue(value: string): string {
+  if (!ESCAPED.test(value)) return value;
   return value.replace(/[\\"\n]/g, (character) => (character === '\n' ? '\\n' : `\\${character}`));
 }
 

@@ -49,6 +49,8 @@ export interface Reconciliation {
 /** A row of w, and what made it. */
 interface Entry {
   readonly row: Row;
+  /** How much its FROM tells. */
+  readonly rank: number;
   connection?: Connection | undefined;
   /** If not sshd. */
   service?: string | undefined;
@@ -66,8 +68,9 @@ export function reconcile(rows: readonly Row[], sources: Sources, all: boolean):
   const sessions: Login[] = [];
   const leftOut: { row: Row; reason: string }[] = [];
   let unverified = 0;
-  for (const { row, connection, service } of entries) {
-    const reason = connection ? undefined : reasonToLeaveOut(row, service);
+  for (const entry of entries) {
+    const { row, connection } = entry;
+    const reason = connection ? undefined : reasonToLeaveOut(entry);
     if (reason !== undefined) leftOut.push({ row, reason });
     else if (!connection) unverified++;
     if (reason !== undefined && !all) continue;
@@ -84,7 +87,7 @@ export function reconcile(rows: readonly Row[], sources: Sources, all: boolean):
   return { sessions, unlisted, unverified, leftOut };
 }
 
-/** Whether rows and connections explain each other, so that there is nothing to look at once more. */
+/** Whether rows and connections explain each other, so that no second look is needed. */
 export function agree(rows: readonly Row[], connections: readonly Connection[]): boolean {
   const nothing = { clientOf: () => undefined, logins: () => [] };
   const { sessions, unverified } = reconcile(
@@ -99,11 +102,11 @@ const NOTHING = { login: '', idle: '', jcpu: '', pcpu: '', what: '', listed: fal
 
 /** Finds out what made each row: by its terminal, or if it has none, by elimination. */
 function explain(rows: readonly Row[], unclaimed: Unclaimed, sources: Sources): readonly Entry[] {
-  const entries = rows.map((row): Entry => ({ row }));
-  // Of two rows that can be the same connection's, the one that tells of a client is.
-  const likeliest = [...entries].sort((a, b) => compare(a.row, b.row));
+  const entries = rows.map((row): Entry => ({ row, rank: rank(row) }));
+  // Of two rows that may belong to one connection, prefer the one that names a client.
+  const likeliest = [...entries].sort(compare);
   for (const entry of likeliest) entry.connection = unclaimed.takeTerminal(entry.row);
-  const remote = likeliest.filter(({ row, connection }) => !connection && isRemoteClient(row.from));
+  const remote = likeliest.filter(({ rank, connection }) => !connection && rank === ADDRESS);
   if (unclaimed.areTooFewFor(remote)) nameServices(remote, sources.logins());
   for (const entry of likeliest) {
     if (entry.row.tty === '' && !entry.service) entry.connection = unclaimed.take(entry.row);
@@ -111,10 +114,17 @@ function explain(rows: readonly Row[], unclaimed: Unclaimed, sources: Sources): 
   return entries;
 }
 
-/** First addresses, then names, then what is neither; any fixed order of those that are alike. */
-function compare(a: Row, b: Row): number {
-  const rank = ({ from }: Row) => (isRemoteClient(from) ? 0 : clientIn(from) === '' ? 2 : 1);
-  return rank(a) - rank(b) || compareText(a.from, b.from) || compareText(a.tty, b.tty);
+const ADDRESS = 0;
+
+/** First addresses, then names, then what is neither. */
+function rank({ from }: Row): number {
+  if (isRemoteClient(from)) return ADDRESS;
+  return clientIn(from) === '' ? 2 : 1;
+}
+
+/** Any fixed order of those that are alike. */
+function compare(a: Entry, b: Entry): number {
+  return a.rank - b.rank || compareText(a.row.from, b.row.from) || compareText(a.row.tty, b.row.tty);
 }
 
 const compareText = (a: string, b: string) => (a === b ? 0 : a < b ? -1 : 1);
@@ -175,9 +185,7 @@ class Unclaimed {
       counts.set(row.user, (counts.get(row.user) ?? 0) + 1);
     }
     return [...counts].some(([user, count]) => {
-      const others = [...(this.#withoutRow.get(user) ?? [])].filter(
-        ({ terminals }) => terminals.length === 0,
-      );
+      const others = [...(this.#withoutRow.get(user) ?? [])].filter(({ kind }) => kind !== 'terminal');
       return count > others.length;
     });
   }
@@ -236,9 +244,9 @@ function nameServices(entries: readonly Entry[], logins: readonly LogindSession[
 }
 
 /** @returns undefined for an SSH session, which is one that sshd of this host does not serve: see `isRemoteClient` */
-function reasonToLeaveOut({ tty, from }: Row, service: string | undefined): string | undefined {
+function reasonToLeaveOut({ row: { tty, from }, rank, service }: Entry): string | undefined {
   if (service !== undefined) return `it is a login of ${service}`;
-  if (isRemoteClient(from)) return undefined;
+  if (rank === ADDRESS) return undefined;
   if (isRemote(from)) return `sshd does not serve "${tty}", and "${from}" is not an address`;
   return notRemote(from);
 }

@@ -59,6 +59,39 @@ describe('the rules', { skip: lacking('/usr/bin/promtool') }, () => {
     await succeed([promtool, 'test', 'rules', ...RULE_TESTS]);
   });
 
+  it('have SshLoginByUnexpectedKey fire for the keys that are not listed, once its line is removed', async (context) => {
+    const directory = scratch(context);
+    const text = readFileSync(join(MONITORING, 'alerts.yml'), 'utf8');
+    const line = / +key!~"\.\*",.*\n/;
+    assert.match(text, line);
+    writeFileSync(join(directory, 'alerts.yml'), text.replace(line, ''));
+    const [, listed = ''] = /key!="(SHA256:[^"]+)"/.exec(text) ?? [];
+    const login = (key: string) => ({
+      series: `ssh_last_login_timestamp_seconds{user="anna", method="publickey", key="${key}"}`,
+      values: '90x9',
+    });
+    const test = {
+      rule_files: ['alerts.yml'],
+      tests: [
+        {
+          input_series: [
+            { series: 'ssh_sessions_exporter_last_run_timestamp_seconds', values: '100x9' },
+            ...['', listed, 'SHA256:other'].map(login),
+          ],
+          promql_expr_test: [
+            {
+              expr: 'count by (key) (ALERTS{alertname="SshLoginByUnexpectedKey"})',
+              eval_time: '1m',
+              exp_samples: [{ labels: '{key="SHA256:other"}', value: 1 }],
+            },
+          ],
+        },
+      ],
+    };
+    writeFileSync(join(directory, 'test.yml'), JSON.stringify(test));
+    await succeed(['promtool', 'test', 'rules', join(directory, 'test.yml')]);
+  });
+
   it('are loaded by a configuration that promtool accepts', async () => {
     const said = await succeed(['promtool', 'check', 'config', join(MONITORING, 'prometheus.yml')]);
     assert.match(said, new RegExp(`${RULE_COUNT} rules found`));
@@ -106,15 +139,17 @@ describe('the dashboard', () => {
   it('imports without edits', () => {
     assert.equal(dashboard.id, null);
     assert.match(dashboard.uid, /^[\w-]{1,40}$/);
-    assert.ok(dashboard.schemaVersion >= 36);
-    assert.ok(!('__inputs' in dashboard) && !('__requires' in dashboard));
+    // custom.cellOptions needs schema 38, which Grafana 10.0 has.
+    assert.equal(dashboard.schemaVersion, 38);
+    assert.equal(dashboard.__requires.find(({ id }) => id === 'grafana')?.version, '10.0.0');
+    assert.ok(!('__inputs' in dashboard));
     assert.deepEqual(
       dashboard.templating.list.map(({ name, type }) => [name, type]),
       [
         ['datasource', 'datasource'],
         ['job', 'query'],
         ['instance', 'query'],
-        ['private', 'textbox'],
+        ['private', 'constant'],
       ],
     );
     const known = ['bargauge', 'stat', 'table', 'timeseries'];
@@ -127,6 +162,42 @@ describe('the dashboard', () => {
       unique(targets.map(({ refId }) => refId));
     }
     unique(dashboard.panels.map(({ id }) => id));
+  });
+
+  it('is what the types of Grafana describe', async () => {
+    const directory = join(ROOT, 'build', 'dashboard-types');
+    mkdirSync(directory, { recursive: true });
+    const file = join(directory, 'dashboard.ts');
+    const json = readFileSync(join(MONITORING, 'grafana-dashboard.json'), 'utf8').trimEnd();
+    writeFileSync(
+      file,
+      "import type { Dashboard } from '../../test/support/grafanaTypes.ts';\n" +
+        `export const dashboard: Dashboard = ${json};\n`,
+    );
+    const tsc = [
+      process.execPath,
+      join(ROOT, 'node_modules/typescript/bin/tsc'),
+      '--ignoreConfig',
+      '--noEmit',
+    ];
+    const options = ['--strict', '--skipLibCheck', '--module', 'nodenext', '--allowImportingTsExtensions'];
+    await succeed([...tsc, ...options, file]);
+  });
+
+  it('asks for the selected hosts only, and says the unit of every number', () => {
+    for (const { title, type, pluginVersion, targets, fieldConfig } of dashboard.panels) {
+      assert.equal(pluginVersion, '10.0.0', title);
+      if (type !== 'table') assert.ok(fieldConfig.defaults.unit, title);
+      for (const { expr } of targets) {
+        const names = expr.match(/\b(ssh|node)_\w+/g) ?? [];
+        const selectors = expr.match(/\b(ssh|node)_\w+\{job=~"\$job", instance=~"\$instance"[,}]/g) ?? [];
+        assert.ok(names.length > 0 && selectors.length === names.length, expr);
+      }
+    }
+    const selecting = dashboard.templating.list.filter(({ type }) => type === 'query');
+    for (const { allValue } of selecting) assert.equal(allValue, '.+');
+    // It is long, and would be in every address.
+    assert.ok(dashboard.templating.list.find(({ name }) => name === 'private')?.skipUrlSync);
   });
 
   it('has its panels side by side', () => {
@@ -434,6 +505,10 @@ describe('a Prometheus', { skip: programs || lackingRoot() }, () => {
           const file = join(scratch(context), 'rules.yml');
           writeFileSync(file, block);
           await succeed(['promtool', 'check', 'rules', file]);
+        } else if (/^- hosts:/m.test(block)) {
+          // A playbook. Ansible is not among the packages of the tests; its builtin modules need nothing else.
+          const modules = [...block.matchAll(/^ {6}([a-z_.]+):$/gm)].map(([, module = '']) => module);
+          assert.ok(modules.length > 0 && modules.every((module) => module.startsWith('ansible.builtin.')));
         } else {
           assert.fail(`nothing tests this block of YAML:\n${block}`);
         }
@@ -510,12 +585,20 @@ function startAlertmanagerWith(webhook: string, directory: string): Promise<Aler
   return startAlertmanager(directory);
 }
 
-/** Writes what the exporter writes about logins, once without any and then with one of a second ago. */
+/** Writes what the exporter writes, with or without a login of a second ago. */
 function writeLogin(directory: string, from?: string): void {
   const now = Date.now() / 1000;
   const key = 'SHA256:uNiVztksCsDhcc0u9e8BgrJXVGDnlfBq4NnZzF0VBJE';
   const lines = [
-    'ssh_sessions_total 0',
+    // A session that w does not list.
+    'ssh_sessions_total 1',
+    'ssh_session_info{user="anna",tty="pts/4",from="10.0.0.7",login="",idle="",jcpu="",pcpu="",what=""} 1',
+    'ssh_user_sessions{user="anna",from="10.0.0.7"} 1',
+    'ssh_connections{user="anna",kind="terminal"} 1',
+    'ssh_sessions_unlisted{kind="terminal"} 1',
+    'ssh_sessions_unlisted{kind="notty"} 0',
+    'ssh_sessions_unlisted{kind="forward"} 0',
+    'ssh_sessions_unverified 0',
     'ssh_login_failures_total 3',
     'ssh_login_log_success 1',
     'ssh_login_log_lost_total{reason="suppressed"} 0',

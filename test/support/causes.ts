@@ -14,9 +14,7 @@ export interface Cause {
   readonly user?: string;
   /** How long logging in can take, in milliseconds, if that is long. */
   readonly patienceMs?: number;
-  /** Whether logind still knows the client. */
-  readonly knowsClient: boolean;
-  /** Kinds of connections that it keeps out of w, by whether root or the ordinary account has them. */
+  /** Whose sessions it keeps out of w. */
   readonly hides: { readonly root: boolean; readonly ordinary: boolean };
 }
 
@@ -31,7 +29,6 @@ export const CAUSES: readonly Cause[] = [
     releases: ['trixie'],
     bringAbout: (guest) => guest.run('systemctl mask --runtime --now systemd-logind'),
     undo: (guest) => guest.run('systemctl unmask --runtime systemd-logind && systemctl start systemd-logind'),
-    knowsClient: false,
     hides: both,
   },
   {
@@ -39,7 +36,6 @@ export const CAUSES: readonly Cause[] = [
     releases: ['trixie'],
     bringAbout: (guest) => guest.run('systemctl stop systemd-logind && systemctl start systemd-logind'),
     afterwards: true,
-    knowsClient: false,
     hides: both,
   },
   {
@@ -48,7 +44,6 @@ export const CAUSES: readonly Cause[] = [
     bringAbout: (guest) =>
       guest.run('echo UsePAM no >/etc/ssh/sshd_config.d/0-no-pam.conf && systemctl restart ssh'),
     undo: (guest) => guest.run('rm /etc/ssh/sshd_config.d/0-no-pam.conf && systemctl restart ssh'),
-    knowsClient: false,
     hides: both,
   },
   {
@@ -56,7 +51,6 @@ export const CAUSES: readonly Cause[] = [
     releases: ['trixie'],
     bringAbout: async () => {},
     user: DIGITS,
-    knowsClient: false,
     hides: { root: false, ordinary: true },
   },
   {
@@ -64,7 +58,6 @@ export const CAUSES: readonly Cause[] = [
     releases: ['bookworm', 'trixie'],
     bringAbout: killMonitors,
     afterwards: true,
-    knowsClient: true,
     hides: { root: false, ordinary: true },
   },
   {
@@ -72,7 +65,6 @@ export const CAUSES: readonly Cause[] = [
     releases: ['bookworm'],
     bringAbout: (guest) => startAs(guest, 'test-lock', `perl -e '${LOCK_UTMP}'`, 'test -e /run/test/locked'),
     undo: (guest) => guest.run('systemctl stop test-lock'),
-    knowsClient: true,
     hides: both,
   },
   {
@@ -83,15 +75,13 @@ export const CAUSES: readonly Cause[] = [
       guest.run('systemctl stop test-bus && until busctl --timeout=2 list >/dev/null; do sleep 1; done'),
     // pam_systemd waits 90 seconds for the bus.
     patienceMs: 150_000,
-    knowsClient: false,
     hides: both,
   },
   {
-    name: 'a user deletes own rows with utempter',
+    name: 'a user deletes their rows with utempter',
     releases: ['bookworm'],
     bringAbout: deleteRows,
     afterwards: true,
-    knowsClient: true,
     hides: { root: false, ordinary: true },
   },
 ];

@@ -40,5 +40,5 @@ export async function startNodeExporter(directory: string): Promise<NodeExporter
 
 /** The address that a program of the Prometheus project logs when it listens, with the port that it was given. */
 export function listeningAddress(log: string): string | undefined {
-  return /msg="Listening on" address=(\S+)/.exec(log)?.[1];
+  return /msg="Listening on".* address=(\S+)/.exec(log)?.[1];
 }

@@ -52,6 +52,12 @@ function attacks(release: Release): void {
         in: '/home/pi/checkout',
         env: { SUDO_UID: '1000', SUDO_GID: '100' },
       });
+      // Its group is, unless it has the account's name.
+      await guest.run(`chmod g+w /home/pi/checkout/${packageName()}`);
+      await refuses('', /^error: '\/home\/pi\/checkout\/\S+_all\.deb' .*mode 664/m, {
+        in: '/home/pi/checkout',
+        env: { SUDO_UID: '1000', SUDO_GID: '100' },
+      });
       await guest.run('rm -r /home/pi/checkout /srv/deb');
     });
 
@@ -126,7 +132,7 @@ function attacks(release: Release): void {
       await guest.run(START_FALSE_EXPORTERS, { timeoutMs: 60_000 });
       const { status, stdout, stderr } = await install('--log-level debug');
       assert.equal(status, 0, stdout + stderr);
-      const told = (what: string) => stderr.match(new RegExp(`^debug: .*${what}`, 'gm'))?.length;
+      const told = (what: string) => stderr.match(new RegExp(`^(?:debug|warning): .*${what}`, 'gm'))?.length;
       assert.ok(Number(told('is not taken for node_exporter: others than root can change its program')) >= 1);
       assert.ok(Number(told('is not taken for node_exporter: it is no service of the system')) >= 4, stderr);
       assert.ok(
@@ -165,6 +171,7 @@ function attacks(release: Release): void {
       );
       assert.equal(log, '');
       assert.equal(await guest.run('stat -c %U /srv/metrics/ssh_sessions.prom'), 'exporter\n');
+      await guest.run("grep -x 'ssh_login_log_success 1' /srv/metrics/ssh_sessions.prom");
     });
 
     it('leaves no failed unit when it is purged during a run, or after a failed one', {
@@ -185,6 +192,7 @@ function attacks(release: Release): void {
       assert.notEqual((await guest.exec(`systemctl start ${SERVICE}`)).status, 0);
       await guest.run('dpkg --purge ssh-sessions-exporter && mv /usr/bin/w.away /usr/bin/w');
       assert.equal(await guest.run(failed), '');
+      await guest.run('! test -e /run/ssh-sessions-exporter');
 
       await guest.run(`dpkg --install ${file} && mv /usr/bin/w /usr/bin/w.away`);
       await guest.run('cat >/usr/bin/w && chmod +x /usr/bin/w', { input: SLOW_W });
