@@ -27,7 +27,8 @@ const HELP = `Usage: npm run bench:fleet -- [--hosts <n>] [--rounds <n>] [--inte
 const STEP = 15;
 /** The labels of ssh_session_info. */
 const LABELS: readonly (readonly Column[])[] = [DEFAULTS.labels, ['user', 'tty', 'from', 'login']];
-const CLIENT = '203.0.113.77';
+/** One of the networks that the alerts expect. */
+const CLIENT = '192.168.7.23';
 
 interface Activity {
   readonly name: string;
@@ -90,7 +91,7 @@ function serve(
     ...current.map(({ user }) => `ssh_connections{user="${user}",kind="terminal"} 1`),
     ...[1, 2, 3].map(
       (key) =>
-        `ssh_last_login_timestamp_seconds{user="pi",from="${CLIENT}",method="publickey",key="SHA256:${key}"} ${start / 1000}`,
+        `ssh_last_login_timestamp_seconds{user="pi",from="${CLIENT}",method="publickey",key="SHA256:${key}"} ${start / 1000 - 3600}`,
     ),
     'ssh_login_failures_total 17',
     'ssh_login_log_success 1',

@@ -52,7 +52,6 @@ function installSettings() {
   for (const unit of ['service', 'timer']) {
     copy(`systemd/${name}.${unit}`, `usr/lib/systemd/system/${name}.${unit}`);
   }
-  copy('packaging/lintian-overrides', `usr/share/lintian/overrides/${name}`);
   copy('packaging/tmpfiles.conf', `usr/lib/tmpfiles.d/${name}.conf`);
   copy('packaging/default', `etc/default/${name}`);
   copy(`cron/${name}`, `etc/cron.d/${name}`);

@@ -52,7 +52,11 @@ export function labelRenderer<L extends string>(
   names: readonly L[],
 ): (values: Readonly<Record<L, string>>) => string {
   if (names.length === 0) return () => '';
-  return (values) => `{${names.map((name) => `${name}="${escapeLabelValue(values[name])}"`).join(',')}}`;
+  return (values) => {
+    let text = '';
+    for (const name of names) text += `${text === '' ? '{' : ','}${name}="${escapeLabelValue(values[name])}"`;
+    return `${text}}`;
+  };
 }
 
 /** A number as Go's ParseFloat reads it; JavaScript differs in the name of infinity only. */

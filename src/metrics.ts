@@ -255,11 +255,14 @@ export function tally<L extends string, T extends Readonly<Record<L, string>>>(
   }));
   let count = 0;
   for (const thing of things) {
-    let [names, labels]: [readonly L[] | undefined, string] = [undefined, ''];
+    let names: readonly L[] | undefined;
+    let labels = '';
     for (const { rule, render, values } of tables) {
       const value = rule.value(thing);
       if (value === undefined) continue;
-      if (rule.labels !== names) [names, labels] = [rule.labels, render(thing)];
+      // Several rules in a row have the same labels.
+      if (rule.labels !== names) labels = render(thing);
+      names = rule.labels;
       const other = values.get(labels);
       values.set(labels, other === undefined ? value : rule.merge(other, value));
     }

@@ -165,7 +165,6 @@ const PACKAGED = [
   'usr/share/doc/ssh-sessions-exporter/examples/alerts.yml',
   'usr/share/doc/ssh-sessions-exporter/examples/grafana-dashboard.json',
   'usr/share/doc/ssh-sessions-exporter/examples/prometheus.yml',
-  'usr/share/lintian/overrides/ssh-sessions-exporter',
   'usr/share/man/man1/ssh-sessions-exporter.1.gz',
 ];
 

@@ -39,8 +39,6 @@ const PIECE = 64 * 1024;
 const MAX_ROW = 64 * 1024;
 
 const SPACE = 0x20;
-/** Cut off at once: FROM is 256 bytes wide, and each step of a loop takes QuickJS as long as this. */
-const PADDING = ' '.repeat(16);
 
 /**
  * Reads the output of procps' w (showinfo in w.c): a line about the system, which may be blank, the column
@@ -113,7 +111,7 @@ function toHeader(line: string): Header | undefined {
   return HEADERS.includes(words.join(' ')) && /^ *$/.test(indent) ? { names, indent, end } : undefined;
 }
 
-const isBlank = (line: string) => line === '' || (line.length <= MAX_KEPT && /^[ \r]*$/.test(line));
+const isBlank = (line: string) => line.length <= MAX_KEPT && line.trim() === '';
 
 /**
  * @param unreadable where to add the rows that cannot be read
@@ -177,35 +175,37 @@ function readRowAt(line: string, { tty, from }: Layout, times: number): Row | un
     shape.lastIndex = end;
     // Not exec, which makes an object of each match.
     if (!shape.test(line)) return undefined;
-    texts.push(line.slice(end, shape.lastIndex));
+    texts.push(line.slice(end, shape.lastIndex).trim());
     end = shape.lastIndex;
   }
-  const [login, idle, jcpu, pcpu] = texts;
+  const [login = '', idle = '', jcpu = '', pcpu = ''] = texts;
   return {
     user: cell(line, 0, tty),
     tty: cell(line, tty, from ?? times),
     from: from === undefined ? '' : cell(line, from, times),
-    login: cell(login),
-    idle: cell(idle),
-    jcpu: cell(jcpu),
-    pcpu: cell(pcpu),
-    what: cell(line, end),
+    login,
+    idle,
+    jcpu,
+    pcpu,
+    what: cell(line, end, line.length),
   };
 }
 
 /** Only spaces pad a column; what else looks blank, such as the byte 0xA0 in a name, belongs to the value. */
-function cell(line = '', from = 0, to = line.length): string {
+function cell(line: string, from: number, to: number): string {
   let start = from;
   let end = to;
   while (start < end && line.charCodeAt(start) === SPACE) start++;
-  while (end - start > PADDING.length && line.endsWith(PADDING, end)) end -= PADDING.length;
+  // FROM is 256 bytes wide, and each step of the loop below takes QuickJS as long as all of this.
+  const space = line.indexOf(' ', start);
+  if (space >= 0 && space < end && line.startsWith(' '.repeat(end - space), space)) end = space;
   while (end > start && line.charCodeAt(end - 1) === SPACE) end--;
   return cleanText(line.slice(start, end));
 }
 
 /** @param line that should have the column names */
 function unknownHeader(line: string): string {
-  const start = cell(line).slice(0, 80);
+  const start = cell(line, 0, line.length).slice(0, 80);
   const what = start === '' ? 'w printed nothing' : `this is not the output of procps' w: "${start}"`;
   return `${what}; install procps (apt-get install procps), or save the output with: LC_ALL=C.UTF-8 w -i`;
 }

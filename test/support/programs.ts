@@ -1,4 +1,4 @@
-/** Which programs a test needs, and what to say when one is not there. */
+/** Checks for the programs that a test needs. */
 import { existsSync } from 'node:fs';
 
 /** The Debian package of each program. */
@@ -24,8 +24,8 @@ const PACKAGES = {
 } as const;
 
 /**
- * For the `skip` option of a test: false when the programs are there, else one line that names what to install.
- * Where CI is set nothing is skipped, and a missing program is an error.
+ * For the `skip` option of a test: false if the programs exist, else one line that names what to install.
+ * If CI is set, nothing is skipped, and a missing program is an error.
  */
 export function lacking(...programs: readonly (keyof typeof PACKAGES)[]): string | false {
   const missing = programs.filter((program) => !existsSync(program));

@@ -46,7 +46,7 @@ export async function guestSshServer(guest: Guest): Promise<SshServer> {
 
 /**
  * Starts an SSH server on a loopback port of this machine, for the account that runs the tests. Needs root, and
- * the package openssh-server. Creates the file of logins that `w` reads where there is none, as no init is running.
+ * the package openssh-server. Creates the file of logins that `w` reads if it is missing, because no init is running.
  */
 export async function localSshServer(): Promise<SshServer> {
   const dir = mkdtempSync(join(tmpdir(), 'ssh-sessions-sshd-'));
@@ -143,7 +143,7 @@ export class SshServer {
     }
   }
 
-  /** The shell that starts the session tells its process ID, which is then that of the command, too. */
+  /** The shell that starts the session prints its process ID, which is then also that of the command. */
   async #shell(how: readonly string[], options: SessionOptions): Promise<Session> {
     const { command } = options;
     const remote = command === undefined ? [] : [`echo ready $$; exec ${command}`];
@@ -217,7 +217,7 @@ export class Session {
     return until(`session prints ${pattern}`, look, patienceMs);
   }
 
-  /** Notes the process that the session runs: without a terminal, it would live on when the client is gone. */
+  /** Records the process of the session: without a terminal it would outlive its client. */
   runs(pid: number): void {
     this.pid = pid;
     const kill = this.#place.argv(`while kill -KILL ${pid}; do sleep 0.02; done`);
@@ -262,7 +262,7 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
-/** sshd writes logins to this file only if it is there; elsewhere init makes it. It stays: other tests may use it. */
+/** sshd writes logins to this file only if it exists; usually init creates it. It is kept: other tests may use it. */
 function makeLoginFile(): void {
   const file = '/run/utmp';
   if (existsSync(file)) return;

@@ -344,7 +344,7 @@ function journey(release: Release, packages: readonly string[]): void {
       machine.file = '/srv/metrics/ssh_sessions.prom';
       // What tells programs that systemd is the init of this machine. The rest of it goes on as before.
       await machine.guest.run('mv /run/systemd/system /run/systemd/system.away');
-      await refuses('--poll-interval 5', /POLL_INTERVAL is '5', and without systemd cron runs every 15 s/);
+      await refuses('--poll-interval 5', /POLL_INTERVAL is '5', but without systemd cron runs every 15 s/);
       assert.match(await machine.mustInstall('--no-ufw'), /^Every 15 s \(cron\) it writes/m);
       await sleep((60 - new Date().getSeconds()) * 1000); // cron starts its jobs on the minute.
       const { writes } = await machine.watch(64);

@@ -263,6 +263,10 @@ for (const release of releases) {
         journalctl --sync`);
       const users = (found: typeof before) => found.logins.map(({ labels }) => labels['user']);
       const counts: number[] = [];
+      const cut = 'ARGS=--timeout 1';
+      await guest.run('mkdir -p /etc/default && echo "$LINE" >/etc/default/ssh-sessions-exporter', {
+        env: { LINE: cut },
+      });
       const result = await until(
         'all is read',
         async () => {
@@ -272,14 +276,14 @@ for (const release of releases) {
         },
         300_000,
       );
-      assert.ok(counts.length > 1, `${counts}`);
+      await guest.run('rm /etc/default/ssh-sessions-exporter');
       assert.deepEqual(
         [...counts].sort((a, b) => a - b),
         counts,
       );
       assert.equal(result.failures - before.failures, 100_000);
       assert.ok(users(result).includes('early') && users(result).includes('late'));
-      assert.equal(result.logins.length, LOGINS + 2);
+      assert.equal(result.logins.length, before.logins.length + 2);
     });
 
     it('are told after a vacuum of all that was read', async () => {
@@ -329,9 +333,9 @@ for (const release of releases) {
     });
 
     for (const [what, script, warning] of [
-      ['hangs', 'sleep 60 & wait', /took longer than 1 s/],
-      ['prints for ever', 'yes \'{"__CURSOR":"x"}\'', /(?:more log messages|took longer)/],
-      ['prints for ever without a newline', 'tr "\\0" x </dev/zero', /(?:more log messages|took longer)/],
+      ['hangs', 'sleep 60 & wait', /exceeded the time limit/],
+      ['prints for ever', 'yes \'{"__CURSOR":"x"}\'', /(?:more log messages|exceeded)/],
+      ['prints for ever without a newline', 'tr "\\0" x </dev/zero', /(?:more log messages|exceeded)/],
       ['fails', 'echo "Bad message" >&2; exit 1', /journalctl failed \(1\): Bad message; /],
       ['is killed', 'kill -SEGV $$', /journalctl failed \(SIGSEGV\)/],
       ['is missing', '', /journalctl not found/],
