@@ -30,6 +30,22 @@ const PASSWORD = 'secret';
 const KINDS = { terminal: 2, notty: 2, forward: 1 };
 const SESSIONS_PER_USER = 6;
 
+/** A terminal program that adds itself to utmp under that host, as guake does. The ioctls unlock and number it. */
+const TERMINAL_WITH_ROW = `
+  use POSIX ();
+  open(my $master, "+<", "/dev/ptmx") or die;
+  my $number = pack("i", 0);
+  ioctl($master, 0x40045431, $number) && ioctl($master, 0x80045430, $number) or die;
+  if (!fork) {
+    POSIX::setsid();
+    open(STDIN, "+<", "/dev/pts/" . unpack("i", $number)) or die;
+    exec "sleep", "600";
+  }
+  open(STDIN, "+<&", $master) or die;
+  system(glob("/usr/lib/*/utempter/utempter"), "add", $ARGV[0]);
+  sleep 600;
+`;
+
 /** What a run exported while root and another account were hidden from w, by what hid them. */
 const hidden = new Map<string, string>();
 
@@ -184,13 +200,11 @@ for (const release of releases) {
     });
 
     it('are not what utempter lets a user make up, unless it is an address', async () => {
-      const add = (host: string) =>
-        `script -qc '/usr/lib/*/utempter/utempter add ${host} <&1; sleep 600' /dev/null`;
       const hosts = ['elsewhere', 'tty1', ':0'];
+      await guest.run('cat >/run/terminal', { input: TERMINAL_WITH_ROW });
       for (const [index, host] of hosts.entries()) {
-        await guest.run(
-          `systemd-run --quiet --collect --unit=test-row${index} --uid=pi bash -c "${add(host)}"`,
-        );
+        const unit = `--unit=test-row${index} --uid=pi`;
+        await guest.run(`systemd-run --quiet --collect ${unit} perl /run/terminal ${host}`);
       }
       // Debian 13's w does not read utmp.
       const rows = { bookworm: 3, trixie: 0 }[release];
