@@ -153,8 +153,9 @@ check_directory() {
 		fail "$2; give an absolute path of letters, digits and ._/+@:~-, as systemd's settings need it"
 	[[ -d $1 ]] || fail "$2, which does not exist; create it (mkdir -p $1), or name another directory"
 	[[ -w $1 ]] || fail "$2, which cannot be written; is the file system mounted read-only?"
-	id -- "$(stat -c %U "$1")" &>/dev/null ||
-		fail "$2, whose owner has no name; give it to a user that exists (chown root $1)"
+	# Both systemd and a shell read this name.
+	[[ $(stat -c %U "$1") =~ ^[a-z0-9._-]+$ ]] ||
+		fail "$2, whose owner has no plain name; give it to another user (chown root $1)"
 }
 
 # --- Steps ------------------------------------------------------------------------------------------------
@@ -167,7 +168,7 @@ steps=2
 # Not below /tmp or /var/tmp: what is built and installed here must be out of other accounts' reach.
 make_work_directory() {
 	local reachable
-	work=$(mktemp -d -p /var/cache "$NAME.XXXXXX") || fail "cannot write to /var/cache; free some space"
+	work=$(mktemp -d -p "$(readlink -f /var/cache)" "$NAME.XXXXXX") || fail "cannot write to /var/cache; free some space"
 	trap 'kill $ticker 2>/dev/null || true; rm -rf "$work"' EXIT
 	trap 'fail "interrupted; run it again to finish"' INT TERM HUP
 	reachable=$(changeable 0 0 "$work")
@@ -205,7 +206,8 @@ last_lines() {
 # Finishes what was interrupted. Gets new package lists only if those at hand do not do.
 install_packages() {
 	if [[ -n $(dpkg --audit) ]]; then dpkg --configure -a || true; fi
-	apt_get --fix-broken install "$@" || (apt_get update && apt_get --fix-broken install "$@")
+	apt_get check || apt_get --fix-broken install || (apt_get update && apt_get --fix-broken install)
+	apt_get install "$@" || (apt_get update && apt_get install "$@")
 }
 
 apt_get() {
@@ -255,15 +257,18 @@ find_package() {
 
 # Whoever can change these files, or replace a directory above them, could have anything done as root.
 check_owners() {
-	local mine=${SUDO_UID:-0} group=${SUDO_GID:-0} path
+	local mine=${SUDO_UID:-0} group=0 path
 	[[ $trust_checkout == no ]] || return 0
+	# A group of one's own has the account's name.
+	if [[ $(id -gn "$mine") == "$(id -un "$mine")" ]]; then group=$(id -g "$mine"); fi
 	path=$(changeable "$mine" "$group" "$1")
-	if [[ -z $path ]]; then
-		path=$(find "$1" \( -name node_modules -o -name .git \) -prune -o \( ! -uid 0 ! -uid "$mine" -o ! -type l \
-			\( -perm /002 -o -perm /020 ! -gid "$group" \) \) -print -quit)
+	if [[ -z $path && -d $1 ]]; then
+		cd "$1"
+		path=$(find . \( -path ./node_modules -o -path ./.git -o -path ./build -o -path ./dist \) -prune -o \
+			\( ! -uid 0 ! -uid "$mine" -o ! -type l \( -perm /002 -o -perm /020 ! -gid "$group" \) \) -print -quit)
 	fi
 	[[ -z $path ]] ||
-		fail "$path belongs to, or can be changed by, another account ($(stat -c '%U, mode %a' "$path")); move the files to a directory of your own, or give --trust-checkout"
+		fail "${path@Q} belongs to, or can be changed by, another account ($(stat -c '%U, mode %a' "$path")); move the files to a directory of your own, or give --trust-checkout"
 }
 
 check_node() {
@@ -299,6 +304,7 @@ in_source() {
 # --- node_exporter ----------------------------------------------------------------------------------------
 
 exporters=()
+reported=
 
 # Sets `exporters` to the process IDs of node_exporter on this machine. Only root may have started it: the service runs as
 # the owner of the directory that it names, and the firewall is opened for its port.
@@ -315,24 +321,30 @@ find_exporters() {
 
 # Arguments: process ID, its program. The path alone proves nothing: in a namespace of its own a process can have any.
 started_by_root() {
-	local process=/proc/$1 unit is="is node_exporter: root alone can change its program," is_not="is not taken for node_exporter:"
+	local process=/proc/$1 unit shown believed=no why
 	[[ $(sed -n 's/^NSpid:\t//p' "$process/status") == "$1" ]] || return # a container's
-	unit=$(sed -n 's|^0::.*/\([^/]*\.service\)$|\1|p' "$process/cgroup")
+	unit=$(sed -n '/^\(0:\|1:name=systemd\):.*\/\([^/]*\.service\)$/ { s//\2/p; q }' "$process/cgroup")
 	if [[ ! $process/exe -ef $2 ]]; then
-		is="$is_not its program was replaced; restart it"
+		why="its program was replaced"
 	elif [[ -n $(changeable 0 0 "$2") ]]; then
-		is="$is_not others than root can write to $(changeable 0 0 "$2")"
+		why="others than root can change its program"
 	elif [[ $(sed -n 's/^Uid:\t//p' "$process/status") == $'0\t0\t0\t0' ]]; then
-		is+=" and root runs it"
-	elif systemd_runs && [[ $(systemctl show --property=MainPID --value -- "$unit" 2>/dev/null) == "$1" ]]; then
-		is+=" and the system runs it as $unit"
+		believed=yes why="root runs it"
+	elif shown=$(systemctl show --property=MainPID,ExecStart -- "$unit" 2>/dev/null) &&
+		[[ $'\n'$shown$'\n' == *$'\n'MainPID="$1"$'\n'* && $shown =~ ExecStart=\{\ path=([^ ]+)\ \; && ${BASH_REMATCH[1]} -ef $2 ]]; then
+		believed=yes why="the system runs it as $unit"
 	elif ! systemd_runs && [[ $(stat -c %U "$process") == prometheus ]]; then
-		is+=" and prometheus runs it"
+		believed=yes why="prometheus runs it"
 	else
-		is="$is_not it is no service of the system"
+		why="it is no service of the system"
 	fi
-	if [[ ${setting[LOG_LEVEL]:-} == debug ]]; then say "debug: process $1 ($2) $is" >&2; fi
-	[[ $is != "$is_not"* ]]
+	if [[ $believed == no && $reported != *" $1 "* ]]; then
+		say "warning: process $1 (${2@Q}) is not taken for node_exporter: $why. To use it, give both --textfile-dir and --port" >&2
+	elif [[ ${setting[LOG_LEVEL]:-} == debug && $reported != *" $1 "* ]]; then
+		say "debug: process $1 (${2@Q}) is node_exporter: root alone can change its program, and $why" >&2
+	fi
+	reported+=" $1 "
+	[[ $believed == yes ]]
 }
 
 # Arguments: process ID, option. Prints its values, one per line.
@@ -362,7 +374,7 @@ find_destination() {
 	dir=${setting[TEXTFILE_DIR]:-}
 	dir=${dir%/}
 	address=localhost:${port:-9100}
-	if is_told; then return; fi
+	if [[ -n $dir && -n $port ]]; then return; fi
 	if ((${#exporters[@]} == 0)); then
 		quietly service prometheus-node-exporter start || true
 		wait_for find_exporters || fail "no node_exporter runs as a service of the system (systemctl status prometheus-node-exporter); for one that runs otherwise, give both --textfile-dir and --port"
@@ -387,11 +399,6 @@ find_destination() {
 facts() {
 	textfile_directories "$1"
 	values "$1" web.listen-address
-}
-
-# Whether there is nothing to find out.
-is_told() {
-	[[ -n ${setting[TEXTFILE_DIR]:-} && -n ${setting[PORT]:-} ]]
 }
 
 # Waits up to 15 s for a command to succeed.
@@ -439,7 +446,8 @@ service_drop_in() {
 	/home/* | /root/* | /run/user/*) say "ProtectHome=read-only" ;;
 	/tmp/* | /var/tmp/*) say "PrivateTmp=no" ;;
 	esac
-	if [[ $owner != root ]]; then say "User=$owner"; fi
+	# The group is for sshd's log.
+	if [[ $owner != root ]]; then say "User=$owner" "SupplementaryGroups=systemd-journal"; fi
 	if [[ -n $level ]]; then say "Environment=LOG_LEVEL=$level"; fi
 	# Otherwise the journal drops what is asked for.
 	if [[ $level == @(debug|info) ]]; then say "LogLevelMax=$level"; fi
@@ -547,10 +555,12 @@ start_runs() {
 }
 
 check_result() {
-	local file=$dir/ssh_sessions.prom start=$SECONDS why
+	local file=$dir/ssh_sessions.prom start=$SECONDS why run=(systemctl start "$NAME.service")
+	systemd_runs || run=("/usr/lib/$NAME/run-from-cron")
 	say "[$((++step))/$steps] Waiting until http://$address/metrics shows the sessions ..."
-	if ! quietly run_once; then
-		why=$(journalctl --sync; journalctl -u "$NAME" --since "@$started" -o cat | grep -m1 -E '^error: |exited') || why=$(last_lines 1)
+	if ! quietly "${run[@]}"; then
+		journalctl --sync &>/dev/null || true
+		why=$(journalctl -u "$NAME" --since "@$started" -o cat | grep -m1 -E '^error: |exited' | tr -cd '[:print:]') || why=$(last_lines 1)
 		fail "a run failed: ${why#error: } (more: journalctl -u $NAME)"
 	fi
 	[[ -f $file && $(stat -c %Y "$file") -ge $started ]] ||
@@ -562,16 +572,12 @@ check_result() {
 	say "    done in $((SECONDS - start)) s"
 }
 
-run_once() {
-	if systemd_runs; then systemctl start "$NAME.service"; else "/usr/lib/$NAME/run-from-cron"; fi
-}
-
 # Whether /metrics shows what was written after this script began. If not, the last line of the log says why.
 shows_sessions() {
 	local host=${address%:*} page=$work/page
 	host=${host#[} host=${host%]}
 	# shellcheck disable=SC2016 # the inner shell expands these
-	quietly timeout 10 bash -c 'exec 3<>"/dev/tcp/$0/$1" && printf "GET /metrics HTTP/1.0\r\n\r\n" >&3 && cat <&3 >"$2"' \
+	quietly timeout 10 bash -c 'exec 3<>"/dev/tcp/$0/$1" && printf "GET /metrics HTTP/1.0\r\n\r\n" >&3 && head -c 100M <&3 >"$2"' \
 		"${host/#localhost/127.0.0.1}" "${address##*:}" "$page" || return
 	if ! grep -q '^HTTP/1\.. 200' "$page"; then
 		say "it answers '$(head -n1 "$page")'; does it need TLS or a password?" >"$work/log"
@@ -607,7 +613,7 @@ install_all() {
 	make_work_directory
 	before=$(installed_version "$NAME")
 	find_package
-	is_told || find_exporters || has prometheus-node-exporter || missing+=(prometheus-node-exporter)
+	[[ -n ${setting[TEXTFILE_DIR]:-} && -n ${setting[PORT]:-} ]] || find_exporters || has prometheus-node-exporter || missing+=(prometheus-node-exporter)
 	systemd_runs || has cron || has crond || missing+=(cron)
 	! has ufw || has ip || missing+=(iproute2)
 	if ((${#missing[@]})); then ((++steps)); fi
@@ -640,19 +646,18 @@ install_all() {
 }
 
 uninstall() {
-	local state
+	local how=remove
+	if [[ $purge == yes ]]; then how=purge; fi
 	make_work_directory
 	if has ufw; then remove_rules; fi
-	state=$(dpkg-query --show --showformat='${db:Status-Status}' "$NAME" 2>/dev/null) || state=not-installed
-	if [[ $state == not-installed || ($state == config-files && $purge == no) ]]; then
-		say "$NAME is not installed; nothing to remove."
-	elif [[ $purge == yes ]]; then
-		quietly dpkg --purge "$NAME" || fail "dpkg could not remove it: $(last_lines 1)"
-		say "Removed $NAME and its settings."
+	if dpkg-query --show "$NAME" &>/dev/null; then
+		quietly dpkg "--$how" "$NAME" || fail "dpkg could not remove it: $(last_lines 1)"
+		if [[ $how == remove ]]; then say "Removed $NAME. Its settings are kept; ./install.sh uninstall --purge deletes them."; fi
+		if [[ $how == purge ]]; then say "Removed $NAME and its settings."; fi
 	else
-		quietly dpkg --remove "$NAME" || fail "dpkg could not remove it: $(last_lines 1)"
-		say "Removed $NAME. Its settings are kept; ./install.sh uninstall --purge deletes them."
+		say "$NAME is not installed; nothing to remove."
 	fi
+	rm -rf "/var/cache/$NAME."* # of this run, and of any that was killed
 	say "node_exporter was kept; 'apt-get autoremove' removes what nothing else needs."
 }
 

@@ -1,5 +1,5 @@
-// Makes ssh-sessions-exporter_<version>_all.deb from the built program, with nothing but Node.js and dpkg-deb,
-// so that it works on a Raspberry Pi. The version stands in package.json alone.
+// Builds ssh-sessions-exporter_<version>_all.deb from the built program, with only Node.js and dpkg-deb, so that it
+// works on a Raspberry Pi. The version is in package.json only.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
@@ -22,7 +22,7 @@ const name = 'ssh-sessions-exporter';
 const { version, engines } = JSON.parse(readFileSync('package.json', 'utf8'));
 const NOTICES = 'dist/THIRD-PARTY-LICENSES.txt';
 const debianVersion = version.replace('-', '~');
-// Not in a temporary directory, which TMPDIR could have anywhere.
+// Not in a temporary directory: TMPDIR could point anywhere.
 mkdirSync('build', { recursive: true });
 const root = mkdtempSync('build/package-');
 
@@ -31,7 +31,7 @@ try {
   chmodSync(root, 0o755);
   installProgram();
   installSettings();
-  await installDocumentation();
+  installDocumentation();
   writeControl();
   setModes();
   const file = `${name}_${debianVersion}_all.deb`;
@@ -58,13 +58,14 @@ function installSettings() {
   copy('cron/run-from-cron', `usr/lib/${name}/run-from-cron`);
 }
 
-async function installDocumentation() {
+function installDocumentation() {
   const doc = `usr/share/doc/${name}`;
-  const manual = await fillManual(readFileSync(`packaging/${name}.1`, 'utf8'), version);
+  const manual = fillManual(readFileSync(`packaging/${name}.1`, 'utf8'), version);
   write(`usr/share/man/man1/${name}.1.gz`, gzipSync(manual, { level: 9 }));
   write(`${doc}/changelog.gz`, gzipSync(changelog(), { level: 9 }));
   write(`${doc}/copyright`, copyright());
   if (existsSync('monitoring')) copy('monitoring', `${doc}/examples`);
+  if (existsSync('docs/alerts.md')) copy('docs/alerts.md', `${doc}/alerts.md`);
 }
 
 function writeControl() {
@@ -81,19 +82,19 @@ function writeControl() {
   write('DEBIAN/md5sums', files.map((file) => `${md5(file)}  ${file}\n`).join(''));
 }
 
-/** What is in the changes of a version is told by the commits; Debian wants a file all the same. */
+/** Debian requires a changelog; CHANGELOG.md has the changes. */
 function changelog() {
   const maintainer = /^Maintainer: (.*)/m.exec(readFileSync('packaging/debian/control', 'utf8'))?.[1];
   const date = new Date(Number(timestamp()) * 1000).toUTCString().replace('GMT', '+0000');
   return `${name} (${debianVersion}) unstable; urgency=medium\n\n  * Release ${version}.\n\n -- ${maintainer}  ${date}\n`;
 }
 
-/** Of the program, and of the packages whose code is bundled with it. */
+/** The licences of the program and of the packages bundled with it. */
 function copyright() {
   return `${name}:\n\n${readFileSync('LICENSE', 'utf8')}\n${readFileSync(NOTICES, 'utf8')}`;
 }
 
-/** Seconds: of the last commit where that is known, so that the same sources give the same package. */
+/** Unix time of the last commit if it is known, so that equal sources give equal packages. */
 function timestamp() {
   const { SOURCE_DATE_EPOCH: given } = process.env;
   if (given) return given;
@@ -117,7 +118,7 @@ function write(to, content) {
   writeFileSync(join(root, to), content);
 }
 
-/** Whatever the modes in the checkout: what starts with #! is a program. */
+/** Does not depend on the modes in the checkout: files that start with #! are programs. */
 function setModes() {
   for (const file of list(root)) {
     const path = join(root, file);
@@ -126,7 +127,7 @@ function setModes() {
   for (const dir of list(root, (entry) => entry.isDirectory())) chmodSync(join(root, dir), 0o755);
 }
 
-/** The paths below `dir` of all regular files, or of what `select` says, sorted. */
+/** The paths below `dir` of all regular files, or of what `select` selects, sorted. */
 function list(dir, select = (entry) => entry.isFile()) {
   const below = readdirSync(dir, { withFileTypes: true }).flatMap((entry) => {
     const path = join(dir, entry.name);

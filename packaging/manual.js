@@ -1,13 +1,13 @@
-// The option and metric tables of the manual page, taken from where the program has them.
+// Generates the option and metric lists of the manual page.
 import { execFileSync } from 'node:child_process';
-import { build } from 'esbuild-wasm';
+import { readFileSync } from 'node:fs';
 
-/** Fills in the version, the options that --help prints, and the metrics of the tables in src/metrics.ts. */
-export async function fillManual(template, version) {
+/** Fills in the version, the options that --help prints, and the table of docs/metrics.md. */
+export function fillManual(template, version) {
   return template
     .replaceAll('@VERSION@', roff(version))
     .replace('@OPTIONS@', () => options().map(entry).join('\n'))
-    .replace('@METRICS@', await metrics().then((all) => () => all.map(entry).join('\n')));
+    .replace('@METRICS@', () => metrics().map(entry).join('\n'));
 }
 
 /** `  -o, --output <file>   what it does`, the rest indented below. */
@@ -17,17 +17,11 @@ function options() {
   return [...lines.matchAll(/^ +(-.*?) {2,}(.*)$/gm)].map(([, flags, text]) => ({ term: flags, text }));
 }
 
-async function metrics() {
-  const contents = `
-    import { allRules } from './src/metrics.ts';
-    import { COLUMNS } from './src/w/parse.ts';
-    export const rules = allRules(COLUMNS);`;
-  const stdin = { contents, resolveDir: '.' };
-  const { outputFiles } = await build({ stdin, bundle: true, platform: 'node', format: 'esm', write: false });
-  const source = Buffer.from(outputFiles[0].contents).toString('base64');
-  const { rules } = await import(`data:text/javascript;base64,${source}`);
-  return rules.map(({ name, labels, help }) => ({
-    term: labels.length === 0 ? name : `${name}{${labels.join(', ')}}`,
+/** `| \`name\` | \`label\` \`label\` | what it is |` */
+function metrics() {
+  const rows = readFileSync('docs/metrics.md', 'utf8').matchAll(/^\| `(ssh_\w+)` \| (.*?) \| (.*) \|$/gm);
+  return [...rows].map(([, name, labels, help]) => ({
+    term: labels === '' ? name : `${name}{${labels.replaceAll('`', '').replaceAll(' ', ', ')}}`,
     text: help,
   }));
 }

@@ -1,5 +1,6 @@
 // Makes ssh-sessions-exporter-<version>.tgz from the built program, for `npm install -g`. Its package.json has no
-// scripts: what they run is not in it, and npm 12 warns of one that it may not run. Argument: directory to put it in.
+// scripts, because what they run is not in it and npm 12 warns of scripts that it does not run. Argument: the target
+// directory.
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -87,7 +87,7 @@ export function reconcile(rows: readonly Row[], sources: Sources, all: boolean):
   return { sessions, unlisted, unverified, leftOut };
 }
 
-/** Whether rows and connections explain each other, so that there is nothing to look at once more. */
+/** Whether rows and connections explain each other, so that no second look is needed. */
 export function agree(rows: readonly Row[], connections: readonly Connection[]): boolean {
   const nothing = { clientOf: () => undefined, logins: () => [] };
   const { sessions, unverified } = reconcile(
@@ -103,7 +103,7 @@ const NOTHING = { login: '', idle: '', jcpu: '', pcpu: '', what: '', listed: fal
 /** Finds out what made each row: by its terminal, or if it has none, by elimination. */
 function explain(rows: readonly Row[], unclaimed: Unclaimed, sources: Sources): readonly Entry[] {
   const entries = rows.map((row): Entry => ({ row, rank: rank(row) }));
-  // Of two rows that can be the same connection's, the one that tells of a client is.
+  // Of two rows that may belong to one connection, prefer the one that names a client.
   const likeliest = [...entries].sort(compare);
   for (const entry of likeliest) entry.connection = unclaimed.takeTerminal(entry.row);
   const remote = likeliest.filter(({ rank, connection }) => !connection && rank === ADDRESS);
@@ -185,9 +185,7 @@ class Unclaimed {
       counts.set(row.user, (counts.get(row.user) ?? 0) + 1);
     }
     return [...counts].some(([user, count]) => {
-      const others = [...(this.#withoutRow.get(user) ?? [])].filter(
-        ({ terminals }) => terminals.length === 0,
-      );
+      const others = [...(this.#withoutRow.get(user) ?? [])].filter(({ kind }) => kind !== 'terminal');
       return count > others.length;
     });
   }

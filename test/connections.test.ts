@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import type { Host, RunResult } from '../src/host/host.ts';
 import { host } from '../src/host/node.ts';
-import { type ConnectionList, connectionReader, readConnections } from '../src/sshd/connections.ts';
+import { type ConnectionList, connectionReader } from '../src/sshd/connections.ts';
 import { scratch } from './support/exporter.ts';
 
 interface FakeProcess {
@@ -64,6 +64,8 @@ function connection(
     { pid: 21, parent: 20, uids, title, name },
   ];
 }
+
+const readConnections = (on: Host, root: string) => connectionReader(on, root)();
 
 /** Only users and kinds. */
 function brief({ connections, unreadable }: ConnectionList) {
@@ -235,6 +237,12 @@ describe('a connection whose monitor was killed', () => {
     assert.deepEqual(found(context, hostWith('ana:x:1000:100::/:/bin/sh\n'), orphan), nothing);
     assert.deepEqual(found(context, hostWith('pi:x:1001:100::/:/bin/sh\n'), orphan), nothing);
     assert.deepEqual(found(context, hostWith('', 2), orphan), nothing);
+  });
+
+  it('is none of root, whose processes need no account: only a setuid program looks so', (context) => {
+    const never = { ...host, run: () => assert.fail() };
+    const setuid = { ...orphan, uids: ROOT, gids: PI, title: 'sshd: root@pts/9' };
+    assert.deepEqual(found(context, never, setuid), nothing);
   });
 
   it('is reported if accounts cannot be looked up', (context) => {

@@ -44,15 +44,8 @@ interface SshdProcess {
  * killed, which its user can do, but only for the account that owns it.
  *
  * @param proc where the process file system is mounted
- * @throws Failure when /proc cannot be read, or hides processes
- */
-export function readConnections(host: Host, proc = '/proc'): ConnectionList {
-  return connectionReader(host, proc)();
-}
-
-/**
- * Reads the connections as `readConnections` does, as often as it is called. All but the first time only sshd's
- * processes and new ones are looked at.
+ * @returns reads them, as often as it is called; after the first time only sshd's processes and new ones are looked at,
+ *   and it throws a Failure when a process cannot be read that has not ended
  */
 export function connectionReader(host: Host, proc = '/proc'): () => ConnectionList {
   const others = new Set<string>();
@@ -79,7 +72,8 @@ function findConnections(
   for (const candidate of processes.values()) {
     const monitor = accountOfMonitor(processes.get(candidate.parent));
     const isOrphan = monitor === undefined && !candidate.isRoots;
-    if (isOrphan && !isRootsChild(host, proc, candidate)) continue;
+    // A setuid program of root can have become root's but for its group.
+    if (isOrphan && (candidate.uid === 0 || !isRootsChild(host, proc, candidate))) continue;
     const title = understand(candidate.title, monitor);
     if (title.role === 'unknown' && !isOrphan) unreadable.push(cleanText(candidate.title));
     if (title.role !== 'serving') continue;
@@ -141,7 +135,7 @@ function addOrphans(
   }
 }
 
-/** @throws Failure when it shows no process but those of the user who runs the program (proc(5), hidepid) */
+/** @throws Failure when /proc cannot be read */
 function listProcesses(host: Host, proc: string): string[] {
   try {
     const names = host.list(proc);

@@ -1,4 +1,4 @@
-import { cleanText } from '../text.ts';
+import { cleanText, unescapeName } from '../text.ts';
 
 /** What a connection is used for: a terminal; a command or sftp without one; neither, that is, forwarding only. */
 export type Kind = 'terminal' | 'notty' | 'forward';
@@ -100,9 +100,6 @@ export function names(account: string): { user: string; userInW: string } {
   };
 }
 
-/** setproctitle writes what is not ASCII as octal, control characters by a letter, and a backslash twice: vis(3). */
-const ESCAPE = /\\([0-7]{3}|.)/gs;
-
 /**
  * The title among the bytes of /proc/PID/cmdline, its escapes resolved.
  *
@@ -111,11 +108,5 @@ const ESCAPE = /\\([0-7]{3}|.)/gs;
 export function readTitle(bytes: string): string {
   // setproctitle fills what the arguments took with zero bytes.
   const [title = ''] = bytes.split('\0', 1);
-  return title.includes('\\') ? title.replace(ESCAPE, decodeEscape) : title;
-}
-
-/** A control character is U+FFFD in the end, so it does not matter which of them it was. */
-function decodeEscape(_: string, escaped: string): string {
-  if (escaped === '\\') return '\\';
-  return escaped.length === 3 ? String.fromCharCode(Number.parseInt(escaped, 8) & 0xff) : '\x7f';
+  return unescapeName(title);
 }

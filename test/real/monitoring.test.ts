@@ -5,12 +5,15 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  renameSync,
   rmSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { defaults, readDashboard, substitute } from '../support/dashboard.ts';
@@ -18,36 +21,117 @@ import { exporter, ROOT, scratch } from '../support/exporter.ts';
 import { type NodeExporter, startNodeExporter } from '../support/nodeExporter.ts';
 import { cleanUp, succeed, until } from '../support/process.ts';
 import { lacking, lackingRoot } from '../support/programs.ts';
-import { type Alert, type Prometheus, startPrometheus } from '../support/prometheus.ts';
+import {
+  type Alert,
+  type Alertmanager,
+  type Prometheus,
+  prometheus3,
+  startAlertmanager,
+  startPrometheus,
+} from '../support/prometheus.ts';
 import { localSshServer, type SshServer } from '../support/ssh.ts';
 
 const MONITORING = join(ROOT, 'monitoring');
 const dashboard = readDashboard(join(MONITORING, 'grafana-dashboard.json'));
 
+const RULE_TESTS = ['alerts.test.yml', 'alerts.days.test.yml'].map((name) => join(MONITORING, name));
+
+/** The text of each rule in alerts.yml that begins with `- alert:` or so, with its comment. */
+function rules(kind: 'alert' | 'record'): { readonly name: string; readonly text: string }[] {
+  const blocks = readFileSync(join(MONITORING, 'alerts.yml'), 'utf8').split(/\n\n/);
+  return blocks.flatMap((text) => {
+    const [, name] = new RegExp(`- ${kind}: (\\S+)`).exec(text) ?? [];
+    return name === undefined ? [] : [{ name, text }];
+  });
+}
+
+const ALERTS = rules('alert');
+const RULE_COUNT = ALERTS.length + rules('record').length;
+
 describe('the rules', { skip: lacking('/usr/bin/promtool') }, () => {
   it('pass their tests', async () => {
-    await succeed(['promtool', 'test', 'rules', join(MONITORING, 'alerts.test.yml')]);
+    await succeed(['promtool', 'test', 'rules', ...RULE_TESTS]);
+  });
+
+  it('pass their tests on Prometheus 3', { skip: lackingRoot() }, async () => {
+    const promtool = join(await prometheus3(), 'promtool');
+    assert.match(await succeed([promtool, '--version']), /^promtool, version 3\./);
+    await succeed([promtool, 'test', 'rules', ...RULE_TESTS]);
+  });
+
+  it('have SshLoginByUnexpectedKey fire for the keys that are not listed, once its line is removed', async (context) => {
+    const directory = scratch(context);
+    const text = readFileSync(join(MONITORING, 'alerts.yml'), 'utf8');
+    const line = / +key!~"\.\*",.*\n/;
+    assert.match(text, line);
+    writeFileSync(join(directory, 'alerts.yml'), text.replace(line, ''));
+    const [, listed = ''] = /key!="(SHA256:[^"]+)"/.exec(text) ?? [];
+    const login = (key: string) => ({
+      series: `ssh_last_login_timestamp_seconds{user="anna", method="publickey", key="${key}"}`,
+      values: '90x9',
+    });
+    const test = {
+      rule_files: ['alerts.yml'],
+      tests: [
+        {
+          input_series: [
+            { series: 'ssh_sessions_exporter_last_run_timestamp_seconds', values: '100x9' },
+            ...['', listed, 'SHA256:other'].map(login),
+          ],
+          promql_expr_test: [
+            {
+              expr: 'count by (key) (ALERTS{alertname="SshLoginByUnexpectedKey"})',
+              eval_time: '1m',
+              exp_samples: [{ labels: '{key="SHA256:other"}', value: 1 }],
+            },
+          ],
+        },
+      ],
+    };
+    writeFileSync(join(directory, 'test.yml'), JSON.stringify(test));
+    await succeed(['promtool', 'test', 'rules', join(directory, 'test.yml')]);
   });
 
   it('are loaded by a configuration that promtool accepts', async () => {
     const said = await succeed(['promtool', 'check', 'config', join(MONITORING, 'prometheus.yml')]);
-    assert.match(said, /12 rules found/);
+    assert.match(said, new RegExp(`${RULE_COUNT} rules found`));
   });
 
-  it('each have a severity, summary, description and a comment that says what to adjust', () => {
-    const text = readFileSync(join(MONITORING, 'alerts.yml'), 'utf8');
-    const blocks = text.split(/\n\n/).filter((block) => block.includes('- alert:'));
-    assert.equal(blocks.length, 12);
-    for (const block of blocks) {
-      for (const part of [
-        /# To adjust: /,
-        /severity: (info|warning|critical)\n/,
-        /summary: /,
-        /description: /,
-      ]) {
-        assert.match(block, part);
-      }
-    }
+  for (const { name, text } of ALERTS) {
+    it(`${name} says what it is, what to adjust, and where its section in docs/alerts.md is`, () => {
+      assert.match(text, /# To adjust: /);
+      assert.match(text, /severity: (info|warning|critical)\n/);
+      // A sentence that is the same for every host.
+      assert.match(text, /\n {10}summary: [^{]+\.\n/);
+      assert.match(text, /\n {10}description: (>-|")/);
+      assert.ok(text.includes(`/alerts.md#${name.toLowerCase()}`));
+    });
+  }
+
+  it('are each explained in docs/alerts.md, and tested', () => {
+    const guide = readFileSync(join(ROOT, 'docs/alerts.md'), 'utf8');
+    const sections = [...guide.matchAll(/^### (Ssh\w+)$/gm)].map(([, name]) => name);
+    assert.deepEqual(
+      sections,
+      ALERTS.map(({ name }) => name),
+    );
+    const tests = RULE_TESTS.map((file) => readFileSync(file, 'utf8')).join('');
+    for (const { name } of ALERTS) assert.ok(tests.includes(`alertname: ${name}`), name);
+  });
+});
+
+describe('alertmanager.yml', { skip: lacking('/usr/bin/amtool') }, () => {
+  it('is accepted by amtool', async () => {
+    await succeed(['amtool', 'check-config', join(MONITORING, 'alertmanager.yml')]);
+  });
+
+  it('names alerts that exist', () => {
+    const text = readFileSync(join(MONITORING, 'alertmanager.yml'), 'utf8');
+    const matchers = [...text.matchAll(/alertname=~"(.*)"/g)].map(
+      ([, names]) => new RegExp(`^(?:${names})$`),
+    );
+    const matched = matchers.map((matcher) => ALERTS.filter(({ name }) => matcher.test(name)).length);
+    assert.deepEqual(matched, [2, 8]);
   });
 });
 
@@ -55,15 +139,17 @@ describe('the dashboard', () => {
   it('imports without edits', () => {
     assert.equal(dashboard.id, null);
     assert.match(dashboard.uid, /^[\w-]{1,40}$/);
-    assert.ok(dashboard.schemaVersion >= 36);
-    assert.ok(!('__inputs' in dashboard) && !('__requires' in dashboard));
+    // custom.cellOptions needs schema 38, which Grafana 10.0 has.
+    assert.equal(dashboard.schemaVersion, 38);
+    assert.equal(dashboard.__requires.find(({ id }) => id === 'grafana')?.version, '10.0.0');
+    assert.ok(!('__inputs' in dashboard));
     assert.deepEqual(
       dashboard.templating.list.map(({ name, type }) => [name, type]),
       [
         ['datasource', 'datasource'],
         ['job', 'query'],
         ['instance', 'query'],
-        ['private', 'textbox'],
+        ['private', 'constant'],
       ],
     );
     const known = ['bargauge', 'stat', 'table', 'timeseries'];
@@ -76,6 +162,42 @@ describe('the dashboard', () => {
       unique(targets.map(({ refId }) => refId));
     }
     unique(dashboard.panels.map(({ id }) => id));
+  });
+
+  it('is what the types of Grafana describe', async () => {
+    const directory = join(ROOT, 'build', 'dashboard-types');
+    mkdirSync(directory, { recursive: true });
+    const file = join(directory, 'dashboard.ts');
+    const json = readFileSync(join(MONITORING, 'grafana-dashboard.json'), 'utf8').trimEnd();
+    writeFileSync(
+      file,
+      "import type { Dashboard } from '../../test/support/grafanaTypes.ts';\n" +
+        `export const dashboard: Dashboard = ${json};\n`,
+    );
+    const tsc = [
+      process.execPath,
+      join(ROOT, 'node_modules/typescript/bin/tsc'),
+      '--ignoreConfig',
+      '--noEmit',
+    ];
+    const options = ['--strict', '--skipLibCheck', '--module', 'nodenext', '--allowImportingTsExtensions'];
+    await succeed([...tsc, ...options, file]);
+  });
+
+  it('asks for the selected hosts only, and says the unit of every number', () => {
+    for (const { title, type, pluginVersion, targets, fieldConfig } of dashboard.panels) {
+      assert.equal(pluginVersion, '10.0.0', title);
+      if (type !== 'table') assert.ok(fieldConfig.defaults.unit, title);
+      for (const { expr } of targets) {
+        const names = expr.match(/\b(ssh|node)_\w+/g) ?? [];
+        const selectors = expr.match(/\b(ssh|node)_\w+\{job=~"\$job", instance=~"\$instance"[,}]/g) ?? [];
+        assert.ok(names.length > 0 && selectors.length === names.length, expr);
+      }
+    }
+    const selecting = dashboard.templating.list.filter(({ type }) => type === 'query');
+    for (const { allValue } of selecting) assert.equal(allValue, '.+');
+    // It is long, and would be in every address.
+    assert.ok(dashboard.templating.list.find(({ name }) => name === 'private')?.skipUrlSync);
   });
 
   it('has its panels side by side', () => {
@@ -122,8 +244,8 @@ const HOSTS: Readonly<Record<string, { readonly w?: string; readonly due: readon
     due: ['SshSessionFromOutside', 'SshSessionsRowsUnparsed'],
   },
   failing: { w: capture('debian-12-no-header'), due: ['SshSessionsExporterFailing'] },
-  'with a bad file': { w: capture('debian-13-nobody'), due: ['NodeTextfileScrapeError'] },
-  bare: { due: ['SshSessionsMissing'] },
+  // It has never had the exporter.
+  bare: { due: [] },
   quiet: { w: capture('debian-13-nobody'), due: [] },
 };
 
@@ -142,6 +264,7 @@ function crowd(): string {
 
 const programs = lacking(
   '/usr/bin/prometheus',
+  '/usr/bin/prometheus-alertmanager',
   '/usr/bin/prometheus-node-exporter',
   '/usr/bin/promtool',
   '/usr/bin/w',
@@ -152,6 +275,8 @@ describe('a Prometheus', { skip: programs || lackingRoot() }, () => {
   let base: string;
   let removeBase: () => void;
   let prometheus: Prometheus;
+  let alertmanager: Alertmanager;
+  let receiver: Receiver;
   let ssh: SshServer;
   let replacing: NodeJS.Timeout;
   const hosts = new Map<string, Host>();
@@ -163,7 +288,6 @@ describe('a Prometheus', { skip: programs || lackingRoot() }, () => {
       const { directory } = await addHost(name);
       if (w !== undefined) runExporter(directory, w);
     }
-    writeFileSync(join(find('with a bad file').directory, 'other.prom'), 'no exposition\n');
     const file = join(find('quiet').directory, 'ssh_sessions.prom');
     replacing = setInterval(() => utimesSync(file, new Date(), new Date()), 200);
 
@@ -172,9 +296,15 @@ describe('a Prometheus', { skip: programs || lackingRoot() }, () => {
     await ssh.command({ from: '127.44.0.1' });
     runExporter((await addHost('live')).directory);
 
+    writeLogin((await addHost('with logins')).directory);
+
+    receiver = await startReceiver();
+    alertmanager = await startAlertmanagerWith(receiver.url, join(base, 'alertmanager'));
     const instances = [...hosts.values()].map(({ instance }) => instance);
     const config = readFileSync(join(MONITORING, 'prometheus.yml'), 'utf8');
-    prometheus = await startWith(config, instances, join(base, 'prometheus'));
+    assert.ok(config.includes('localhost:9093'));
+    const managed = config.replace('localhost:9093', alertmanager.address);
+    prometheus = await startWith(managed, instances, join(base, 'prometheus'));
     await until('every host has been scraped', async () => {
       return (await prometheus.query('up == 1')).length === hosts.size;
     });
@@ -183,6 +313,8 @@ describe('a Prometheus', { skip: programs || lackingRoot() }, () => {
   after(async () => {
     clearInterval(replacing);
     await prometheus?.stop();
+    await alertmanager?.stop();
+    receiver?.close();
     await ssh?.close();
     for (const { node } of hosts.values()) await node.stop();
     removeBase();
@@ -309,6 +441,41 @@ describe('a Prometheus', { skip: programs || lackingRoot() }, () => {
     await settle(states, () => []);
   });
 
+  it('has a login of one second told to a webhook, with user, client and host', async () => {
+    const { directory, instance } = find('with logins');
+    writeLogin(directory, '203.0.113.77');
+    const told = await until('the webhook hears of the login', () =>
+      receiver.messages
+        .filter(({ groupLabels }) => groupLabels['instance'] === instance)
+        .flatMap(({ alerts }) => alerts)
+        .find(({ labels }) => labels['alertname'] === 'SshLoginFromOutside'),
+    );
+    const text = told.annotations['description'] ?? '';
+    for (const part of ['anna', '203.0.113.77', instance, 'publickey', 'SHA256:']) {
+      assert.ok(text.includes(part), `no ${part} in: ${text}`);
+    }
+    assert.equal(
+      told.annotations['summary'],
+      'Somebody logged in over SSH from outside the expected networks.',
+    );
+  });
+
+  it('mutes the alerts that a failing exporter silences, on that host and no others', async () => {
+    const alert = (instance: string, alertname: string) => ({ job: 'test', instance, alertname });
+    await alertmanager.post([
+      alert('a', 'SshSessionsExporterFailing'),
+      alert('a', 'SshSessionFromOutside'),
+      alert('a', 'SshLoginFromOutside'),
+      alert('a', 'SshRootLogin'),
+      alert('b', 'SshSessionFromOutside'),
+    ]);
+    const muted = async () =>
+      (await alertmanager.alerts())
+        .filter(({ labels, status }) => labels['job'] === 'test' && status.inhibitedBy.length > 0)
+        .map(({ labels }) => [labels['instance'], labels['alertname']]);
+    await settle(muted, () => [['a', 'SshSessionFromOutside']]);
+  });
+
   /** The value of a panel with one number for one host. */
   async function figure(title: string, name: string): Promise<string> {
     const panel = dashboard.panels.find((candidate) => candidate.title === title);
@@ -320,11 +487,13 @@ describe('a Prometheus', { skip: programs || lackingRoot() }, () => {
 
   /** Those that fire, and those that will when they have lasted long enough. */
   async function allAlerts(): Promise<readonly Alert[]> {
-    return (await prometheus.rules()).flatMap(({ alerts }) => alerts);
+    return (await prometheus.rules()).flatMap(({ alerts = [] }) => alerts);
   }
 
-  describe('and the README', () => {
-    const text = readFileSync(join(ROOT, 'README.md'), 'utf8');
+  describe('and the documents', () => {
+    const text = ['README.md', 'docs/metrics.md', 'docs/fleet.md']
+      .map((name) => readFileSync(join(ROOT, name), 'utf8'))
+      .join('\n');
 
     it('has configurations that work', async (context) => {
       const blocks = fences(text, 'ya?ml');
@@ -336,6 +505,10 @@ describe('a Prometheus', { skip: programs || lackingRoot() }, () => {
           const file = join(scratch(context), 'rules.yml');
           writeFileSync(file, block);
           await succeed(['promtool', 'check', 'rules', file]);
+        } else if (/^- hosts:/m.test(block)) {
+          // A playbook. Ansible is not among the packages of the tests; its builtin modules need nothing else.
+          const modules = [...block.matchAll(/^ {6}([a-z_.]+):$/gm)].map(([, module = '']) => module);
+          assert.ok(modules.length > 0 && modules.every((module) => module.startsWith('ansible.builtin.')));
         } else {
           assert.fail(`nothing tests this block of YAML:\n${block}`);
         }
@@ -354,10 +527,12 @@ describe('a Prometheus', { skip: programs || lackingRoot() }, () => {
     const another = await startWith(config, [find('live').instance], directory);
     try {
       await until('it has the metrics', async () => (await another.query('ssh_sessions_total')).length > 0);
-      await until('it has the rules', async () => (await another.rules()).length === 12);
+      await until('it has the rules', async () => (await another.rules()).length === RULE_COUNT);
       const names = await another.labelValues('__name__', '{job!=""}');
       assert.deepEqual(
-        names.filter((name) => !/^(ssh_|node_textfile_|scrape_|up$|ALERTS)/.test(name)),
+        names.filter(
+          (name) => !/^(ssh[_:]|node_textfile_|node_time_zone_offset_seconds$|scrape_|up$|ALERTS)/.test(name),
+        ),
         [],
       );
     } finally {
@@ -365,6 +540,81 @@ describe('a Prometheus', { skip: programs || lackingRoot() }, () => {
     }
   }
 });
+
+/** What Alertmanager posts to a webhook. */
+interface Message {
+  readonly groupLabels: Readonly<Record<string, string>>;
+  readonly alerts: readonly Alert[];
+}
+
+interface Receiver {
+  readonly url: string;
+  readonly messages: readonly Message[];
+  close(): void;
+}
+
+/** Takes what Alertmanager posts. */
+async function startReceiver(): Promise<Receiver> {
+  const messages: Message[] = [];
+  const server = createServer(async (request, response) => {
+    messages.push(JSON.parse(await text(request)));
+    response.end();
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  assert.ok(typeof address === 'object' && address !== null);
+  return {
+    url: `http://127.0.0.1:${address.port}`,
+    messages,
+    close: () => {
+      server.close();
+      server.closeAllConnections();
+    },
+  };
+}
+
+/** Starts the Alertmanager of alertmanager.yml with another webhook. Its mails reach nobody. */
+function startAlertmanagerWith(webhook: string, directory: string): Promise<Alertmanager> {
+  const config = readFileSync(join(MONITORING, 'alertmanager.yml'), 'utf8');
+  const adapted = config
+    .replace(/url: \S+/, `url: ${webhook}`)
+    .replace('smtp_smarthost: localhost:25', 'smtp_smarthost: 127.0.0.1:1');
+  assert.ok(adapted.includes(webhook) && adapted.includes('127.0.0.1:1'));
+  mkdirSync(directory);
+  writeFileSync(join(directory, 'alertmanager.yml'), adapted);
+  return startAlertmanager(directory);
+}
+
+/** Writes what the exporter writes, with or without a login of a second ago. */
+function writeLogin(directory: string, from?: string): void {
+  const now = Date.now() / 1000;
+  const key = 'SHA256:uNiVztksCsDhcc0u9e8BgrJXVGDnlfBq4NnZzF0VBJE';
+  const lines = [
+    // A session that w does not list.
+    'ssh_sessions_total 1',
+    'ssh_session_info{user="anna",tty="pts/4",from="10.0.0.7",login="",idle="",jcpu="",pcpu="",what=""} 1',
+    'ssh_user_sessions{user="anna",from="10.0.0.7"} 1',
+    'ssh_connections{user="anna",kind="terminal"} 1',
+    'ssh_sessions_unlisted{kind="terminal"} 1',
+    'ssh_sessions_unlisted{kind="notty"} 0',
+    'ssh_sessions_unlisted{kind="forward"} 0',
+    'ssh_sessions_unverified 0',
+    'ssh_login_failures_total 3',
+    'ssh_login_log_success 1',
+    'ssh_login_log_lost_total{reason="suppressed"} 0',
+    'ssh_login_log_lost_total{reason="limit"} 0',
+    'ssh_sessions_exporter_success 1',
+    `ssh_sessions_exporter_last_run_timestamp_seconds ${now}`,
+    `ssh_last_login_timestamp_seconds{user="pi",from="10.0.0.5",method="password",key=""} ${now - 3600}`,
+  ];
+  if (from !== undefined) {
+    const labels = `user="anna",from="${from}",method="publickey",key="${key}"`;
+    lines.push(`ssh_last_login_timestamp_seconds{${labels}} ${now - 1}`);
+  }
+  const file = join(directory, 'ssh_sessions.prom');
+  writeFileSync(`${file}.new`, `${lines.join('\n')}\n`);
+  renameSync(`${file}.new`, file);
+}
 
 /**
  * Starts a Prometheus with a configuration that is written for a machine as it is, on other hosts and at a
@@ -405,9 +655,9 @@ async function settle(actual: () => Promise<unknown>, expected: () => unknown): 
   assert.deepEqual(await actual(), expected());
 }
 
-/** Monday to Friday, 07:00 to 18:59 UTC. */
+/** Monday to Friday, 07:00 to 18:59, in the time zone of this machine, which node_exporter tells. */
 function areWorkingHours(now = new Date()): boolean {
-  return now.getUTCHours() >= 7 && now.getUTCHours() < 19 && now.getUTCDay() >= 1 && now.getUTCDay() <= 5;
+  return now.getHours() >= 7 && now.getHours() < 19 && now.getDay() >= 1 && now.getDay() <= 5;
 }
 
 /** Whether there are rows below a line of column names. */

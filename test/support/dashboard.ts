@@ -6,15 +6,18 @@ export interface Dashboard {
   readonly uid: string;
   readonly title: string;
   readonly schemaVersion: number;
+  /** The oldest Grafana that has all that the file uses. */
+  readonly __requires: readonly { readonly id: string; readonly version: string }[];
   readonly templating: { readonly list: readonly Variable[] };
   readonly panels: readonly Panel[];
 }
 
 export interface Variable {
   readonly name: string;
-  readonly type: 'datasource' | 'query' | 'textbox';
+  readonly type: 'constant' | 'datasource' | 'query';
   readonly query: string | { readonly query: string };
   readonly allValue?: string;
+  readonly skipUrlSync?: boolean;
 }
 
 export interface Panel {
@@ -22,10 +25,12 @@ export interface Panel {
   readonly type: string;
   readonly title: string;
   readonly description: string;
+  readonly pluginVersion: string;
   readonly gridPos: { readonly x: number; readonly y: number; readonly w: number; readonly h: number };
   readonly datasource: { readonly uid: string };
   readonly targets: readonly Target[];
   readonly fieldConfig: {
+    readonly defaults: { readonly unit?: string };
     readonly overrides: readonly { readonly matcher: { readonly options: string } }[];
   };
   readonly transformations?: readonly Transformation[];
@@ -59,7 +64,7 @@ export function defaults({ templating }: Dashboard): Record<string, string> {
   return Object.fromEntries(
     templating.list.map(({ name, type, query, allValue }) => {
       const text = typeof query === 'string' ? query : query.query;
-      return [name, type === 'textbox' ? text : (allValue ?? '')];
+      return [name, type === 'constant' ? text : (allValue ?? '')];
     }),
   );
 }

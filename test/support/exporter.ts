@@ -39,7 +39,7 @@ export interface Outcome {
 }
 
 export interface RunOptions {
-  /** Added to the environment, from which the settings of whoever runs the tests are gone. */
+  /** Added to the environment of the tests, from which the program's own variables are removed. */
   readonly env?: NodeJS.ProcessEnv;
   readonly input?: string | Buffer;
   readonly cwd?: string;
@@ -69,12 +69,12 @@ export function exporter(
   return { status, signal, stdout, stderr, seconds };
 }
 
-/** The same while others run. Any exit status is a result. */
+/** The same, but does not block. Any exit status is a result. */
 export function runExporter(args: readonly string[], options: CommandOptions = {}): Promise<Result> {
   return capture([...COMMAND, ...args], options);
 }
 
-/** A directory that everyone may enter, and that is gone once all tests of the file are over. */
+/** A directory that everyone may enter. It is removed after all tests of the file. */
 export function publicDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), 'ssh-sessions-exporter-'));
   cleanUp(() => rmSync(directory, { recursive: true, force: true }));
@@ -82,7 +82,7 @@ export function publicDirectory(): string {
   return directory;
 }
 
-/** A directory that is gone after the test. */
+/** A directory that is removed after the test. */
 export function scratch(context: TestContext): string {
   const directory = mkdtempSync(join(tmpdir(), 'ssh-sessions-exporter-'));
   context.after(() => rmSync(directory, { recursive: true, force: true }));
@@ -103,7 +103,7 @@ export function standInW(directory: string, script: string): string {
 }
 
 /**
- * Copies the program to where every account can read it, or a guest.
+ * Copies the program to a place that every account, or a guest, can read.
  *
  * @returns the command that starts it
  */

@@ -1,6 +1,6 @@
 /**
  * An independent reader of the Prometheus text format, version 0.0.4, as strict as the format's description:
- * it shares nothing with the writer. What breaks the format is thrown as an Error with the line.
+ * it shares nothing with the writer. Throws an Error that shows the line that breaks the format.
  */
 
 export interface ReadSample {
@@ -62,7 +62,7 @@ export function soleValue({ samples }: Exposition, name: string): number {
   return sample.value;
 }
 
-/** The text without the two values that no two runs have in common: when it was, and how long it took. */
+/** The text without the two values that always differ between runs: its time and its duration. */
 export function withoutRunData(text: string): string {
   return text.replace(/^(ssh_sessions_exporter_(?:last_run_timestamp|duration)_seconds) .+$/gm, '$1');
 }
@@ -114,7 +114,7 @@ function unescapeHelp(text: string): string {
   });
 }
 
-/** An empty label is no label, so that it does not tell two samples apart. */
+/** Prometheus treats an empty label as absent, so it does not distinguish two samples. */
 function requireUnique(samples: readonly ReadSample[]): void {
   const seen = new Set<string>();
   for (const { name, labels } of samples) {

@@ -25,7 +25,7 @@ const PASSING =
 const withoutPassing = (text: string) => text.replace(/\{version=.*\}/, '').replace(PASSING, '$1');
 
 interface Place {
-  /** Where it has a copy of test/fixtures. */
+  /** The directory of its copy of test/fixtures. */
   readonly root: string;
   /** The command that runs another one there. */
   argv(command: readonly string[]): readonly string[];
@@ -35,7 +35,7 @@ interface Place {
 
 const HERE: Place = { root: ROOT, argv: (command) => command };
 
-/** Compares what the command makes of a capture, at the time at which that was made, with expected.prom. */
+/** Runs the command on a capture, at the time of the capture, and compares its output with expected.prom. */
 export async function assertCapture(name: string, command: readonly string[], place = HERE): Promise<void> {
   const facts = readFileSync(join(FIXTURES, name, 'capture.txt'), 'utf8');
   const input = join(place.root, 'test/fixtures', name, 'w.txt');

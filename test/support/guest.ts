@@ -36,7 +36,7 @@ export type Release = 'bookworm' | 'trixie';
 export interface GuestOptions {
   /** Debian packages that the guest has from the start. */
   readonly packages?: readonly string[];
-  /** What the guest reaches: itself only (the default), or the internet too, through an address of its own. */
+  /** What the guest can reach: only itself (the default), or also the internet, through an address of its own. */
   readonly network?: 'private' | 'internet';
 }
 
@@ -90,8 +90,8 @@ exec systemd-nspawn --quiet --directory="$2/root" --machine="$4" --hostname=debi
 `;
 
 /**
- * Private mounts and processes: both are gone, without any tidying, once this command is killed. It can be
- * killed at any time, since what it leaves is files in one directory.
+ * Private mounts and processes, which end with this command. It can be killed at any time, because it only leaves
+ * files in one directory.
  */
 export const isolated = [
   'unshare',
@@ -184,7 +184,7 @@ export class Guest {
     this.#remove = cleanUp(() => {
       remove(this.#dir);
       removeControlGroup(this.#controlGroup);
-      // On a machine with both hierarchies systemd-nspawn makes the same one in the first.
+      // On a machine with both hierarchies systemd-nspawn creates the same group in the first.
       removeControlGroup(this.#controlGroup.replace('/unified/', '/systemd/'));
     });
     for (const name of ['upper', 'work', 'root']) mkdirSync(join(this.#dir, name), { mode: 0o755 });
@@ -305,7 +305,7 @@ export class Guest {
       .map((line) => line.replace(/ .*/, ''));
   }
 
-  /** Gives the guest a way out through this machine's own connections: no bridge, firewall rule or address. */
+  /** Connects the guest through this machine's own connections, without a bridge, firewall rule or address. */
   async #connect(): Promise<void> {
     const slirp = ['slirp4netns', '--configure', '--mtu=65520', '--disable-host-loopback'];
     const uplink = start([...slirp, String(this.leader), 'tap0'], { stdio: 'ignore' });

@@ -83,7 +83,7 @@ const piece = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom(...BROKEN) },
 );
 
-/** @param most how many pieces at the most */
+/** @param most the largest number of pieces */
 const text = (most: number) => fc.array(piece, { maxLength: most }).map((pieces) => pieces.join(''));
 const long = fc.tuple(piece, fc.integer({ min: 1, max: 600 })).map(([part, times]) => part.repeat(times));
 
@@ -128,7 +128,7 @@ const anyLogin: fc.Arbitrary<Login> = fc
   })
   .map(({ origin, ...rest }) => ({ ...rest, ...origin }));
 
-/** A terminal takes lines of 4 KiB at the most, and a name goes through one in base64. */
+/** A terminal takes lines of at most 4 KiB, and a name is sent through one in base64. */
 const LONGEST_NAME = 2_000;
 const NEWLINES = [
   '\n',

@@ -1,4 +1,4 @@
-/** Starts Debian's node_exporter on a textfile directory alone. */
+/** Starts Debian's node_exporter with a textfile directory and the time zone, and nothing else. */
 import { collect, ended, killGroup, start, until } from './process.ts';
 
 export interface NodeExporter {
@@ -17,6 +17,7 @@ export async function startNodeExporter(directory: string): Promise<NodeExporter
     'prometheus-node-exporter',
     '--collector.disable-defaults',
     '--collector.textfile',
+    '--collector.time',
     `--collector.textfile.directory=${directory}`,
     '--web.listen-address=127.0.0.1:0',
   ]);
@@ -39,5 +40,5 @@ export async function startNodeExporter(directory: string): Promise<NodeExporter
 
 /** The address that a program of the Prometheus project logs when it listens, with the port that it was given. */
 export function listeningAddress(log: string): string | undefined {
-  return /msg="Listening on" address=(\S+)/.exec(log)?.[1];
+  return /msg="Listening on".* address=(\S+)/.exec(log)?.[1];
 }

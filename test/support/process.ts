@@ -55,7 +55,7 @@ export function killGroup(child: ChildProcess): void {
   try {
     process.kill(-child.pid, 'SIGKILL');
   } catch {
-    // Nobody is left in the group.
+    // The group is empty.
   }
 }
 
@@ -86,7 +86,7 @@ export function capture(argv: readonly string[], options: CommandOptions = {}): 
       clearTimeout(timer);
       resolve({ status: code ?? 128, stdout: stdout(), stderr: stderr() });
     });
-    // A command that ends without reading its input breaks the pipe; that is its own affair.
+    // A command that ends without reading its input breaks the pipe, which is no error.
     child.stdin?.on('error', () => {});
     child.stdin?.end(input);
   });
@@ -99,7 +99,7 @@ export async function succeed(argv: readonly string[], options: CommandOptions =
   return stdout;
 }
 
-/** Gathers a stream; the returned function gives what has come so far. */
+/** Collects a stream. The returned function returns what has arrived so far. */
 export function collect(stream: NodeJS.ReadableStream | null): () => string {
   const chunks: Buffer[] = [];
   stream?.on('data', (chunk: Buffer) => chunks.push(chunk));

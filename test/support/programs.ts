@@ -1,12 +1,14 @@
-/** Which programs a test needs, and what to say when one is not there. */
+/** Checks for the programs that a test needs. */
 import { existsSync } from 'node:fs';
 
 /** The Debian package of each program. */
 const PACKAGES = {
+  '/usr/bin/amtool': 'prometheus-alertmanager',
   '/usr/bin/dpkg-deb': 'dpkg',
   '/usr/bin/faketime': 'faketime',
   '/usr/bin/lintian': 'lintian',
   '/usr/bin/prometheus': 'prometheus',
+  '/usr/bin/prometheus-alertmanager': 'prometheus-alertmanager',
   '/usr/bin/prometheus-node-exporter': 'prometheus-node-exporter',
   '/usr/bin/promtool': 'prometheus',
   '/usr/bin/qemu-aarch64-static': 'qemu-user-static',
@@ -22,8 +24,8 @@ const PACKAGES = {
 } as const;
 
 /**
- * For the `skip` option of a test: false when the programs are there, else one line that names what to install.
- * Where CI is set nothing is skipped, and a missing program is an error.
+ * For the `skip` option of a test: false if the programs exist, else one line that names what to install.
+ * If CI is set, nothing is skipped, and a missing program is an error.
  */
 export function lacking(...programs: readonly (keyof typeof PACKAGES)[]): string | false {
   const missing = programs.filter((program) => !existsSync(program));

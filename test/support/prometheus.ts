@@ -1,7 +1,8 @@
-/** Starts Debian's Prometheus, and asks it through its HTTP API. */
+/** Starts Debian's Prometheus and Alertmanager, and asks them through their HTTP APIs. */
 import { join } from 'node:path';
+import { cached } from './guest.ts';
 import { listeningAddress } from './nodeExporter.ts';
-import { collect, ended, killGroup, start, until } from './process.ts';
+import { collect, ended, killGroup, start, succeed, until } from './process.ts';
 
 export interface Series {
   readonly metric: Readonly<Record<string, string>>;
@@ -17,7 +18,8 @@ export interface Rule {
   /** `unknown` until it has been evaluated, then `ok` or `err`. */
   readonly health: string;
   readonly lastError?: string;
-  readonly alerts: readonly Alert[];
+  /** Of an alerting rule. */
+  readonly alerts?: readonly Alert[];
 }
 
 export interface Alert {
@@ -31,6 +33,34 @@ interface Answer<T> {
   readonly status: 'success' | 'error';
   readonly data: T;
   readonly error?: string;
+}
+
+/** Arguments: directory. Debian's programs of Prometheus 3 run on Debian 12 as they are: they need its C library only. */
+const prometheus3Script = `
+apt=$1/apt
+mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
+mirror() { apt-get indextargets --format '$(REPO_URI)' 'Label: Debian' | head -n 1; }
+[ -n "$(mirror)" ] || apt-get -q update
+keys=/usr/share/keyrings/debian-archive-keyring.gpg
+echo "deb [signed-by=$keys] $(mirror) forky main" >"$apt/sources.list"
+set -- "$1" -q -o Dir::Etc::SourceList="$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null \\
+  -o Dir::State::Lists="$apt/lists" -o Dir::Cache="$apt/cache" -o APT::Sandbox::User=root
+cd "$apt"
+dir=$1; shift
+apt-get "$@" update
+apt-get "$@" download prometheus promtool
+for package in *.deb; do dpkg-deb --extract "$package" "$dir/upper"; done
+`;
+
+/**
+ * The directory of `prometheus` and `promtool` 3 from the suite after Debian 13. Downloads 50 MB the first time. Needs
+ * root, for the cache.
+ */
+export async function prometheus3(): Promise<string> {
+  const root = await cached('prometheus-3', prometheus3Script, (dir) =>
+    succeed(['sh', '-ec', prometheus3Script, 'sh', dir], { timeoutMs: 600_000 }),
+  );
+  return join(root, 'usr/bin');
 }
 
 /**
@@ -52,6 +82,56 @@ export async function startPrometheus(directory: string): Promise<Prometheus> {
     killGroup(process);
     await ended(process);
   });
+}
+
+/** An alert as Alertmanager takes it and gives it. */
+export interface ManagedAlert {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly status: { readonly inhibitedBy: readonly string[] };
+}
+
+export interface Alertmanager {
+  /** Such as `127.0.0.1:9093`, on a free port. */
+  readonly address: string;
+  alerts(): Promise<readonly ManagedAlert[]>;
+  /** Hands it alerts as Prometheus does. */
+  post(labels: readonly Readonly<Record<string, string>>[]): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** @param directory where its alertmanager.yml is; its data goes there too */
+export async function startAlertmanager(directory: string): Promise<Alertmanager> {
+  const process = start([
+    'prometheus-alertmanager',
+    `--config.file=${join(directory, 'alertmanager.yml')}`,
+    `--storage.path=${join(directory, 'data')}`,
+    '--web.listen-address=127.0.0.1:0',
+    '--cluster.listen-address=',
+  ]);
+  const log = collect(process.stderr);
+  const address = await until('Alertmanager listens', () => {
+    if (process.exitCode !== null) throw new Error(`Alertmanager ended:\n${log()}`);
+    return listeningAddress(log());
+  });
+  const url = `http://${address}/api/v2/alerts`;
+  return {
+    address,
+    alerts: async () => (await (await fetch(url)).json()) as ManagedAlert[],
+    post: async (labels) => {
+      const body = JSON.stringify(labels.map((of) => ({ labels: of })));
+      const response = await fetch(url, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body,
+      });
+      if (!response.ok) throw new Error(`Alertmanager refused: ${await response.text()}`);
+    },
+    stop: async () => {
+      killGroup(process);
+      await ended(process);
+    },
+  };
 }
 
 export class Prometheus {
@@ -88,6 +168,11 @@ export class Prometheus {
   async rules(): Promise<readonly Rule[]> {
     const { groups } = await this.#get<{ groups: { rules: Rule[] }[] }>('rules');
     return groups.flatMap((group) => group.rules);
+  }
+
+  /** Its metrics of itself, in the text format. */
+  async metrics(): Promise<string> {
+    return (await fetch(`${this.#url}/metrics`)).text();
   }
 
   async #get<T>(path: string, parameters: Readonly<Record<string, string>> = {}): Promise<T> {

@@ -1,6 +1,6 @@
 /**
- * Prints a command that runs the program on QuickJS, for SSH_SESSIONS_TEST_COMMAND: the one of Debian 13 by its own
- * C library, so that it runs on this machine whether or not that has a package of it. Needs what guest.ts needs.
+ * Prints a command that runs the program on QuickJS, for SSH_SESSIONS_TEST_COMMAND: that of Debian 13 with
+ * its own C library, so that it runs on this machine even if that has no such package. Needs what guest.ts needs.
  */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';

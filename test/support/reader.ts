@@ -4,13 +4,13 @@ import { setImmediate } from 'node:timers/promises';
 import { withoutRunData } from './exposition.ts';
 
 export interface Reader {
-  /** Ends it. Gives how often each text was read, by the name that was given for it. */
+  /** Stops reading. Returns how often each text was read, by its name. */
   stop(): Promise<ReadonlyMap<string, number>>;
 }
 
 /**
- * @param texts what may be read, by name; what a run says of itself is left out of the comparison
- * @returns a reader whose `stop` rejects when it has read anything else, or found no file
+ * @param texts what may be read, by name; the run's own metrics are not compared
+ * @returns a reader whose `stop` rejects if it has read anything else, or found no file
  */
 export function startReader(file: string, texts: ReadonlyMap<string, string>): Reader {
   const names = new Map([...texts].map(([name, text]) => [withoutRunData(text), name]));

@@ -11,7 +11,7 @@ export const NOBODY = 65_534;
 
 let publicProgram: readonly string[] | undefined;
 
-/** Runs the program as that account, in no group but its own. Any exit status is a result. */
+/** Runs the program as that account, only in its own group. Any exit status is a result. */
 export function exporterAs(
   user: number,
   args: readonly string[],
@@ -23,7 +23,7 @@ export function exporterAs(
 }
 
 /**
- * Mounts a file system on a new directory, until the tests are over.
+ * Mounts a file system on a new directory until the tests are over.
  *
  * @param args of mount(8), without the directory
  */

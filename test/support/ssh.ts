@@ -20,6 +20,8 @@ export interface SessionOptions {
   readonly port?: number;
   /** Shell command that the session runs; a login shell, or `cat` where there is no terminal, by default. */
   readonly command?: string;
+  /** How long logging in may take, in milliseconds (default 20 seconds). */
+  readonly patienceMs?: number | undefined;
 }
 
 /** Where the sessions run: something that turns a shell command into one for this machine. */
@@ -44,7 +46,7 @@ export async function guestSshServer(guest: Guest): Promise<SshServer> {
 
 /**
  * Starts an SSH server on a loopback port of this machine, for the account that runs the tests. Needs root, and
- * the package openssh-server. Creates the file of logins that `w` reads where there is none, as no init is running.
+ * the package openssh-server. Creates the file of logins that `w` reads if it is missing, because no init is running.
  */
 export async function localSshServer(): Promise<SshServer> {
   const dir = mkdtempSync(join(tmpdir(), 'ssh-sessions-sshd-'));
@@ -120,7 +122,7 @@ export class SshServer {
   async sftp(options: SessionOptions = {}): Promise<Session> {
     const session = this.#start(['sftp', ...this.#options(options)], `[${destination(options)}]`);
     session.write('pwd\n');
-    await session.printed(/working directory/);
+    await session.printed(/working directory/, options.patienceMs);
     return session;
   }
 
@@ -128,7 +130,7 @@ export class SshServer {
   async forward(options: SessionOptions = {}): Promise<Session> {
     const what = ['-o', 'LogLevel=INFO', '-N', '-R', '0:127.0.0.1:1'];
     const session = this.#start(['ssh', ...what, ...this.#options(options)], destination(options));
-    await session.printed(/Allocated port/);
+    await session.printed(/Allocated port/, options.patienceMs);
     return session;
   }
 
@@ -141,14 +143,14 @@ export class SshServer {
     }
   }
 
-  /** The shell that starts the session tells its process ID, which is then that of the command, too. */
+  /** The shell that starts the session prints its process ID, which is then also that of the command. */
   async #shell(how: readonly string[], options: SessionOptions): Promise<Session> {
     const { command } = options;
     const remote = command === undefined ? [] : [`echo ready $$; exec ${command}`];
     const session = this.#start(['ssh', ...this.#options(options), ...how], destination(options), ...remote);
     // The quotes keep the terminal's echo of the line from looking like its result.
     if (command === undefined) session.write("echo re''ady $$\n");
-    const [, pid] = await session.printed(/ready (\d+)/);
+    const [, pid] = await session.printed(/ready (\d+)/, options.patienceMs);
     session.runs(Number(pid));
     return session;
   }
@@ -207,14 +209,15 @@ export class Session {
   }
 
   /** Waits until what the session has printed so far matches. */
-  printed(pattern: RegExp): Promise<RegExpExecArray> {
-    return until(`session prints ${pattern}`, () => {
+  printed(pattern: RegExp, patienceMs?: number): Promise<RegExpExecArray> {
+    const look = () => {
       if (this.#hasEnded()) throw this.#failure();
       return pattern.exec(this.#stdout() + this.#stderr()) ?? undefined;
-    });
+    };
+    return until(`session prints ${pattern}`, look, patienceMs);
   }
 
-  /** Notes the process that the session runs: without a terminal, it would live on when the client is gone. */
+  /** Records the process of the session: without a terminal it would outlive its client. */
   runs(pid: number): void {
     this.pid = pid;
     const kill = this.#place.argv(`while kill -KILL ${pid}; do sleep 0.02; done`);
@@ -259,7 +262,7 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
-/** sshd writes logins to this file only if it is there; elsewhere init makes it. It stays: other tests may use it. */
+/** sshd writes logins to this file only if it exists; usually init creates it. It is kept: other tests may use it. */
 function makeLoginFile(): void {
   const file = '/run/utmp';
   if (existsSync(file)) return;

@@ -1,4 +1,4 @@
-/** Two different inputs, and what the program makes of each. */
+/** Two different inputs, and the program's output for each. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { runExporter } from './exporter.ts';

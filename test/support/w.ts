@@ -1,4 +1,4 @@
-/** What procps' w prints, written down a second time after w.c: the tests hold the reader against it. */
+/** What procps' w prints, implemented again after w.c to test the parser. */
 
 export interface WRow {
   readonly user: string;

@@ -1,7 +1,7 @@
 import { host } from '../../src/host/node.ts';
 import { type Moment, parseLogin } from '../../src/w/time.ts';
 
-/** Runs a test in a time zone, which Node takes from TZ anew whenever it is set. */
+/** Runs a test in a time zone, which Node.js reads again whenever TZ is set. */
 export function inZone<T>(zone: string, test: () => T): T {
   const before = process.env['TZ'];
   process.env['TZ'] = zone;

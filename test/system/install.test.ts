@@ -57,7 +57,7 @@ function journey(release: Release, packages: readonly string[]): void {
       await machine.guest.run('mv /root/resolv.conf /etc');
 
       await machine.guest.run(OFFER_OLD_NODE);
-      await refuses('', /nodejs .*\n(?:.*\n)*error: that step failed/);
+      await refuses('', /nodejs[^\n]*\n[\s\S]*error: that step failed/);
       await machine.guest.run('rm -r /srv/apt /etc/apt/sources.list.d/old.list /etc/apt/preferences.d/old');
     });
 
@@ -155,7 +155,8 @@ function journey(release: Release, packages: readonly string[]): void {
       const labels = 'user,tty,from,login,jcpu,pcpu,what';
       const confined = readExposition(await machine.guest.run(`cat ${machine.file}`));
       const listed = labelsOf(confined, 'ssh_session_info').map(({ idle, ...others }) => others);
-      assert.equal(listed.length, { bookworm: 3, trixie: 4 }[release]);
+      assert.equal(listed.length, 4);
+      assert.equal(soleValue(confined, 'ssh_sessions_total'), 4);
       for (const user of ['root', 'pi', LONG_NAME, 'nobody']) {
         const run = `/usr/bin/ssh-sessions-exporter --log-level error --output - --labels ${labels}`;
         const unconfined = readExposition(await machine.guest.run(run, { user }));
@@ -163,8 +164,11 @@ function journey(release: Release, packages: readonly string[]): void {
         assert.deepEqual(labelsOf(confined, 'ssh_connections'), labelsOf(unconfined, 'ssh_connections'));
       }
       const rows = (await machine.guest.run('COLUMNS=512 PROCPS_USERLEN=32 PROCPS_FROMLEN=256 w -hi')).trim();
-      assert.equal(soleValue(confined, 'ssh_sessions_total'), rows.split('\n').length);
-      for (const { user, tty, from, what } of listed) {
+      // Debian 12's w does not list the one without a terminal.
+      const inW = listed.filter(({ login }) => login !== '');
+      assert.equal(inW.length, { bookworm: 3, trixie: 4 }[release]);
+      assert.equal(rows.split('\n').length, inW.length);
+      for (const { user, tty, from, what } of inW) {
         const likeRow = (row: string) =>
           row.startsWith(`${user} `) && [tty, from, what].every((text) => row.includes(text ?? ''));
         assert.ok(rows.split('\n').some(likeRow), `${user} ${tty} ${from} ${what} in\n${rows}`);
@@ -340,7 +344,7 @@ function journey(release: Release, packages: readonly string[]): void {
       machine.file = '/srv/metrics/ssh_sessions.prom';
       // What tells programs that systemd is the init of this machine. The rest of it goes on as before.
       await machine.guest.run('mv /run/systemd/system /run/systemd/system.away');
-      await refuses('--poll-interval 5', /POLL_INTERVAL is '5', and without systemd cron runs every 15 s/);
+      await refuses('--poll-interval 5', /POLL_INTERVAL is '5', but without systemd cron runs every 15 s/);
       assert.match(await machine.mustInstall('--no-ufw'), /^Every 15 s \(cron\) it writes/m);
       await sleep((60 - new Date().getSeconds()) * 1000); // cron starts its jobs on the minute.
       const { writes } = await machine.watch(64);
