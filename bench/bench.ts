@@ -250,10 +250,12 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 }
 
 /** @returns a table of the budgets that hold here, and whether all of them are met */
-function judge(where: Where): { text: string; met: boolean } {
+function judge(hosts: readonly Host[], where: Where): { text: string; met: boolean } {
   const judged = BUDGETS.flatMap(([place, what, limit]) => {
     const value = figures.get(what);
-    return value === undefined || (place !== 'both' && place !== where) ? [] : [{ what, value, limit }];
+    const isHere = place === 'both' || place === where;
+    const isMeasured = hosts.some(({ name }) => what.startsWith(name));
+    return value !== undefined && isHere && isMeasured ? [{ what, value, limit }] : [];
   });
   const rows = judged.map(({ what, value, limit }) => [
     what,
@@ -301,7 +303,7 @@ function main(): void {
     console.log(compare(hosts, directory, pairs));
     console.log(scale(hosts, directory, values.quick ? ROWS.slice(0, -1) : ROWS, values.quick ? 3 : 5));
     if (values.quick) return;
-    const { text, met } = judge(values.package ? 'package' : 'build');
+    const { text, met } = judge(hosts, values.package ? 'package' : 'build');
     console.log(text);
     if (values.check && !met) process.exitCode = 1;
   } finally {
