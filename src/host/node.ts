@@ -59,7 +59,8 @@ function run(
   const options = {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'] as ['ignore', 'pipe', 'pipe'],
-    timeout: timeout * 1000,
+    // spawnSync takes whole milliseconds, and 0 for no limit.
+    timeout: Math.ceil(timeout * 1000),
     killSignal: 'SIGKILL' as const,
     maxBuffer: outputLimit,
     detached: true,

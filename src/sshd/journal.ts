@@ -9,8 +9,8 @@ export interface Reading {
   readonly cursor: string | undefined;
   /** Why there may be more to read; undefined if that was all. */
   readonly problem: string | undefined;
-  /** Whether journalctl refused the cursor, or failed before the first entry. */
-  readonly isRefused: boolean;
+  /** `cut` by the limit of the output; `refused` if journalctl failed before the first entry, as it does for a cursor. */
+  readonly end: 'cut' | 'refused' | 'other';
 }
 
 /** Where journald keeps its files (systemd-journald.service(8)), below a directory named after the machine's ID. */
@@ -89,7 +89,7 @@ const COMMAND = [
 
 const ENVIRONMENT = { LC_ALL: 'C.UTF-8', LANGUAGE: '', SYSTEMD_LOG_LEVEL: 'notice' };
 
-/** In bytes: about 20,000 refused connections. It bounds the memory and the time of a run. */
+/** In bytes: about 20,000 refused connections. It bounds the memory that a run takes. */
 const OUTPUT_LIMIT = 8 * 1024 * 1024;
 
 const MAX_QUOTED = 300;
@@ -102,7 +102,7 @@ const MAX_QUOTED = 300;
  */
 export function readJournal(host: Host, journal: Journal, start: string | number, timeout: number): Reading {
   const denied = whyUnreadable(host, journal);
-  if (denied !== undefined) return { entries: [], cursor: undefined, problem: denied, isRefused: false };
+  if (denied !== undefined) return { entries: [], cursor: undefined, problem: denied, end: 'other' };
   // Debian 12's --after-cursor leaves out the next entry if the one of the cursor has been removed. So the entry of
   // the cursor is read once more, and recognised.
   const from = typeof start === 'string' ? `--cursor=${start}` : `--since=@${Math.floor(start / 1000)}`;
@@ -122,19 +122,22 @@ export function readJournal(host: Host, journal: Journal, start: string | number
   return {
     entries: entries.filter((entry) => positionOf(entry.cursor) !== known),
     cursor: last,
-    problem: failed ? explain(result, timeout) : undefined,
-    isRefused: failed && last === undefined && result.end === 1,
+    problem: failed ? explain(result) : undefined,
+    end: failed ? endOf(result, last !== undefined && last !== start) : 'other',
   };
+}
+
+function endOf({ end }: RunResult, isFurther: boolean): Reading['end'] {
+  if (end === 'too much' && isFurther) return 'cut';
+  return end === 1 && !isFurther ? 'refused' : 'other';
 }
 
 /**
  * The boot that this is, as journald calls it: that of its newest entry. In a container, the kernel's name for it can
  * be another one.
- *
- * @param timeout in seconds
  */
-export function readBoot(host: Host, timeout: number): string | undefined {
-  const limits = { env: ENVIRONMENT, timeout, outputLimit: OUTPUT_LIMIT };
+export function readBoot(host: Host): string | undefined {
+  const limits = { env: ENVIRONMENT, timeout: 5, outputLimit: OUTPUT_LIMIT };
   const { stdout } = host.run([...JOURNALCTL, '--lines=1', '--output-fields=_BOOT_ID'], limits);
   const entry = parseJson(stdout.map(byteText).join(''));
   const boot = isRecord(entry) ? entry['_BOOT_ID'] : undefined;
@@ -162,13 +165,13 @@ function whyUnreadable(host: Host, { files }: Journal): string | undefined {
   return undefined;
 }
 
-function explain({ end, stderr }: RunResult, timeout: number): string {
+function explain({ end, stderr }: RunResult): string {
   const complaint = cleanText(byteText(stderr.subarray(0, MAX_QUOTED)).split('\n', 1).join('').trim());
   switch (end) {
     case 'missing':
       return 'journalctl not found; install systemd, or use --no-logins';
     case 'timeout':
-      return `journalctl took longer than ${timeout} s; the next run continues where it stopped`;
+      return 'journalctl exceeded the time limit; the next run continues where it stopped, or raise --timeout';
     case 'too much':
       return 'more log messages of sshd than one run reads; the next run continues';
     default:

@@ -55,7 +55,10 @@ export function readLogins(
   let problem: string | undefined;
   if (!state || journal.stamp === '' || journal.stamp !== state.stamp) {
     const before = state;
-    [state, problem] = update(host, journal, origin, before, timeout);
+    const deadline = host.elapsed() + timeout;
+    for (let isCut = true; isCut && host.elapsed() < deadline; ) {
+      ({ state, problem, isCut } = update(host, journal, origin, state, deadline));
+    }
     if (state) writeState(host, state, before, log);
   }
   problem ??= state && findGap(host, state, serving);
@@ -65,25 +68,41 @@ export function readLogins(
   return { success: problem === undefined, history };
 }
 
-/** @returns the state after what could be read, and why that was not all */
+/** In seconds. */
+const MIN_TIMEOUT = 0.1;
+
+interface Update {
+  readonly state: State | undefined;
+  /** Why that is not all. */
+  readonly problem: string | undefined;
+  /** Whether there is more to read at once. */
+  readonly isCut: boolean;
+}
+
+/** @param deadline by the time since this process started, in seconds */
 function update(
   host: Host,
   journal: Journal,
   origin: string,
   before: State | undefined,
-  timeout: number,
-): [State | undefined, string | undefined] {
+  deadline: number,
+): Update {
   const began = momentOf(host);
   // Without a message of sshd there is no cursor, and the clock may have been set since the last run.
   const start = before?.cursor || (before?.time ?? began).now - DAY;
-  const { entries, cursor, problem, isRefused } = readJournal(host, journal, start, timeout);
-  if (isRefused && before) {
-    const [state = before, reason] = update(host, journal, origin, undefined, timeout);
-    return [state, reason];
+  const { entries, cursor, problem, end } = readJournal(
+    host,
+    journal,
+    start,
+    Math.max(deadline - host.elapsed(), MIN_TIMEOUT),
+  );
+  if (end === 'refused' && before) {
+    const { state = before, ...rest } = update(host, journal, origin, undefined, deadline);
+    return { state, ...rest };
   }
-  if (problem !== undefined && cursor === undefined) return [before, problem];
+  if (problem !== undefined && cursor === undefined) return { state: before, problem, isCut: false };
   const moment = momentOf(host);
-  const history = addEntries(before ?? noHistory(readBoot(host, timeout)), entries, moment);
+  const history = addEntries(before ?? noHistory(readBoot(host)), entries, moment);
   const running = new Set(entries.length > 0 ? host.list('/proc') : []);
   const state = {
     ...history,
@@ -95,7 +114,7 @@ function update(
     time: moment,
     since: before?.since ?? began.uptime,
   };
-  return [state, problem];
+  return { state, problem, isCut: end === 'cut' };
 }
 
 const noHistory = (boot = ''): LoginHistory => ({

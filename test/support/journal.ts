@@ -37,6 +37,8 @@ export class FakeMachine {
   kind: 'journal' | 'unreadable' | 'empty directory' | 'no files' | 'no journald' = 'journal';
   /** What is done instead of running journalctl. */
   journalctl: ((command: readonly string[]) => RunResult) | undefined;
+  /** What each journalctl takes, in seconds. */
+  cost = 0;
   /** In bytes. */
   outputLimit = Number.POSITIVE_INFINITY;
   #entries: Stored[] = [];
@@ -70,6 +72,7 @@ export class FakeMachine {
       env: { RUNTIME_DIRECTORY: this.#directory },
       uid: () => this.uid,
       now: () => this.now,
+      elapsed: () => this.calls.length * this.cost,
       run: (command, { outputLimit }) => {
         if (!command.includes('--lines=1')) this.calls.push(command);
         return this.journalctl?.(command) ?? this.#read(command, Math.min(outputLimit, this.outputLimit));
