@@ -90,6 +90,9 @@ export function reconcile(rows: readonly Row[], sources: Sources, all: boolean):
 
 /** Whether rows and connections explain each other, so that no second look is needed. */
 export function agree(rows: readonly Row[], connections: readonly Connection[]): boolean {
+  // As many rows as there are terminals, or no use trying.
+  const places = connections.reduce((sum, { terminals }) => sum + Math.max(terminals.length, 1), 0);
+  if (rows.length < places || rows.filter(({ from }) => isRemoteClient(from)).length > places) return false;
   const nothing = { clientOf: () => undefined, logins: () => [] };
   const { sessions, unverified } = reconcile(
     rows,
@@ -105,11 +108,11 @@ const NOTHING = { login: '', idle: '', jcpu: '', pcpu: '', what: '', unlisted: t
 function explain(rows: readonly Row[], unclaimed: Unclaimed, sources: Sources): readonly Entry[] {
   const entries = rows.map((row): Entry => ({ row, rank: rank(row) }));
   // Of two rows that may belong to one connection, prefer the one that names a client.
-  const likeliest = [...entries].sort(compare);
-  for (const entry of likeliest) entry.connection = unclaimed.takeTerminal(entry.row);
-  const remote = likeliest.filter(({ rank, connection }) => !connection && rank === ADDRESS);
+  const candidates = entries.filter(({ row }) => unclaimed.hasUser(row.user)).sort(compare);
+  for (const entry of candidates) entry.connection = unclaimed.takeTerminal(entry.row);
+  const remote = entries.filter(({ rank, connection }) => !connection && rank === ADDRESS);
   if (unclaimed.areTooFewFor(remote)) nameServices(remote, sources.logins());
-  for (const entry of likeliest) {
+  for (const entry of candidates) {
     if (entry.row.tty === '' && !entry.service) entry.connection = unclaimed.take(entry.row);
   }
   return entries;
@@ -161,6 +164,11 @@ class Unclaimed {
       if (ofUser) ofUser.add(connection);
       else this.#withoutRow.set(connection.userInW, new Set([connection]));
     }
+  }
+
+  /** Whether a row of that user can belong to a connection. */
+  hasUser(user: string): boolean {
+    return this.#withoutRow.has(user);
   }
 
   /** The connection that the terminal of a row belongs to. */
@@ -226,6 +234,8 @@ const OTHER_SERVICES = ['xrdp-sesman', 'cockpit', 'login', 'remote'];
 /** Finds the service of each row by its terminal, or else by user and client. A login explains one row. */
 function nameServices(entries: readonly Entry[], logins: readonly LogindSession[]): void {
   let unused = logins.filter(({ service }) => OTHER_SERVICES.includes(service));
+  if (unused.length === 0) return;
+  const sorted = [...entries].sort(compare);
   for (const place of ['tty', 'client'] as const) {
     const byPlace = new Map<string, LogindSession[]>();
     for (const login of unused) {
@@ -235,7 +245,7 @@ function nameServices(entries: readonly Entry[], logins: readonly LogindSession[
       else byPlace.set(key(login.user, login[place]), [login]);
     }
     const used = new Set<LogindSession>();
-    for (const entry of entries.filter(({ service }) => service === undefined)) {
+    for (const entry of sorted.filter(({ service }) => service === undefined)) {
       const login = byPlace.get(key(entry.row.user, place === 'tty' ? entry.row.tty : entry.row.from))?.pop();
       if (login) used.add(login);
       entry.service = login?.service;
