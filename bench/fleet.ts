@@ -14,7 +14,7 @@ import { DEFAULTS } from '../src/options.ts';
 import { run } from '../src/run.ts';
 import type { Column } from '../src/w/parse.ts';
 import { ROOT } from '../test/support/exporter.ts';
-import { cleanUp } from '../test/support/process.ts';
+import { cleanUp, until } from '../test/support/process.ts';
 import { type Prometheus, startPrometheus } from '../test/support/prometheus.ts';
 import { printDuration, printLogin, printW, WIDEST_LAYOUT, type WRow } from '../test/support/w.ts';
 
@@ -126,33 +126,32 @@ async function startFleet(texts: readonly (readonly string[])[], hosts: number) 
   return { port, stop, leastRounds: () => Math.min(...rounds) };
 }
 
-/** Time passes STEP / interval times as fast, so a range of the rules covers as many samples as it would. */
-function configure(directory: string, port: number, hosts: number, interval: number): void {
-  const rules = readFileSync(join(ROOT, 'monitoring/alerts.yml'), 'utf8').replace(
-    /(\[|offset )(\d+)m/g,
-    (_, before, minutes) => `${before}${Math.round((Number(minutes) * 60 * interval) / STEP)}s`,
-  );
-  writeFileSync(join(directory, 'alerts.yml'), rules);
+interface Scraping {
+  /** In seconds. */
+  readonly interval: number;
+  readonly rules: boolean;
+}
+
+function configure(directory: string, port: number, hosts: number, { interval, rules }: Scraping): void {
   const targets = Array.from({ length: hosts }, (_, number) => `host-${number}:9100`);
+  const relabel = [
+    { source_labels: ['__address__'], target_label: 'instance' },
+    {
+      source_labels: ['__address__'],
+      regex: 'host-(.*):9100',
+      target_label: '__metrics_path__',
+      replacement: '/$1',
+    },
+    { target_label: '__address__', replacement: `127.0.0.1:${port}` },
+  ];
   const config = {
-    global: { scrape_interval: `${interval}s`, scrape_timeout: `${interval}s`, evaluation_interval: '15s' },
-    rule_files: ['alerts.yml'],
-    scrape_configs: [
-      {
-        job_name: 'node',
-        static_configs: [{ targets }],
-        relabel_configs: [
-          { source_labels: ['__address__'], target_label: 'instance' },
-          {
-            source_labels: ['__address__'],
-            regex: 'host-(.*):9100',
-            target_label: '__metrics_path__',
-            replacement: '/$1',
-          },
-          { target_label: '__address__', replacement: `127.0.0.1:${port}` },
-        ],
-      },
-    ],
+    global: {
+      scrape_interval: `${interval}s`,
+      scrape_timeout: `${interval}s`,
+      evaluation_interval: `${STEP}s`,
+    },
+    rule_files: rules ? [join(ROOT, 'monitoring/alerts.yml')] : [],
+    scrape_configs: [{ job_name: 'node', static_configs: [{ targets }], relabel_configs: relabel }],
   };
   // JSON is YAML.
   writeFileSync(join(directory, 'prometheus.yml'), JSON.stringify(config));
@@ -180,6 +179,10 @@ async function look(prometheus: Prometheus): Promise<Figures> {
   };
 }
 
+/**
+ * First an hour of each host's time at the given interval, then the rules with all of that in memory, scraping no more
+ * often than one would.
+ */
 async function measure(
   labels: readonly Column[],
   hosts: number,
@@ -201,34 +204,34 @@ async function measure(
     console.log(`  ${ofTen} of 10 hosts, ${name}: ${now} series, ${all - now} more in ${rounds} rounds`);
   });
   const fleet = await startFleet(texts, hosts);
-  configure(directory, fleet.port, hosts, interval);
-  const prometheus = await startPrometheus(directory);
-  const begin = Date.now();
-  const seen: Figures[] = [];
-  let first: Figures | undefined;
+
+  configure(directory, fleet.port, hosts, { interval, rules: false });
+  const scraping = await startPrometheus(directory);
+  await until('every host is scraped', () => fleet.leastRounds() >= 1, 60_000);
+  const first = await look(scraping);
+  let peak = 0;
   while (fleet.leastRounds() < rounds) {
     await sleep(2000);
-    seen.push(await look(prometheus));
-    if (fleet.leastRounds() >= 1) first ??= seen.at(-1);
+    peak = Math.max(peak, (await look(scraping)).memory);
   }
-  await sleep(15_000);
-  const last = await look(prometheus);
-  const firing = (await prometheus.rules()).flatMap(({ alerts }) => alerts).length;
-  await prometheus.stop();
+  const last = await look(scraping);
+  await scraping.stop();
+  console.log(`  ${hosts} hosts: ${first.series} series at first, ${last.series} after ${rounds} rounds`);
+  console.log(`  memory: ${first.memory.toFixed()} MiB at first, ${peak.toFixed()} MiB at most`);
+
+  configure(directory, fleet.port, hosts, { interval: STEP, rules: true });
+  const alerting = await startPrometheus(directory);
+  const figures: Figures[] = [];
+  for (let evaluation = 0; evaluation < 6; evaluation++) {
+    await sleep(STEP * 1000);
+    figures.push(await look(alerting));
+  }
+  await alerting.stop();
   fleet.stop();
   remove();
-  const times = seen
-    .map(({ rules }) => rules)
-    .filter((time) => time > 0)
-    .sort((a, b) => a - b);
-  console.log(`  ${hosts} hosts, ${rounds} rounds in ${Math.round((Date.now() - begin) / 1000)} s`);
-  console.log(`  series: ${first?.series} at first, ${last.series} in the end`);
-  console.log(
-    `  memory: ${Math.round(first?.memory ?? 0)} MiB at first, ${Math.round(Math.max(...seen.map(({ memory }) => memory)))} MiB at most`,
-  );
-  console.log(
-    `  rules: ${times[Math.floor(times.length / 2)]?.toFixed(3)} s (median), ${times.at(-1)?.toFixed(3)} s at most; ${firing} alerts`,
-  );
+  const times = figures.map(({ rules }) => rules).sort((a, b) => a - b);
+  console.log(`  rules: ${times[3]?.toFixed(3)} s (median), ${times.at(-1)?.toFixed(3)} s at most`);
+  console.log(`  memory with the rules: ${figures.at(-1)?.memory.toFixed()} MiB`);
 }
 
 const { values } = parseArgs({

@@ -18,7 +18,7 @@ if (name === undefined || !/^[a-z0-9.-]+$/.test(name)) {
 }
 
 const log = createLog('debug', host);
-const output = anonymise(Buffer.concat(runW(host, 5, log)));
+const output = anonymise(Buffer.concat([...runW(host, 5, log)]));
 const now = new Date();
 const system = /^PRETTY_NAME="?([^"\n]*)/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1] ?? 'unknown';
 const environment = Object.entries(ENVIRONMENT).map(([variable, value]) => `${variable}=${value}`);

@@ -98,8 +98,8 @@ function investigate(options: Options, host: Host, log: Log): Findings {
   };
   const { sessions, unlisted, unverified, leftOut } = reconcile(sight.rows, sources, options.all);
   for (const { row, reason } of leftOut) logLeftOut(row, reason, log);
-  for (const { user, tty, listed } of sessions) {
-    if (!listed) log('debug', () => `w does not list ${user} on "${tty}"`);
+  for (const { user, tty, unlisted } of sessions) {
+    if (unlisted) log('debug', () => `w does not list ${user} on "${tty}"`);
   }
   return {
     sessions: tallySessions(sessions, options, host),

@@ -7,8 +7,8 @@ import { type Moment, parseLogin } from './w/time.ts';
 
 /** A login, with its client alone in from. Of one that w does not list, only user, tty and from are known. */
 export interface Login extends Row {
-  /** Whether w lists it. */
-  readonly listed: boolean;
+  /** Set if w lists it in no row. */
+  readonly unlisted?: true;
 }
 
 export interface Session extends Login {
@@ -75,7 +75,8 @@ export function reconcile(rows: readonly Row[], sources: Sources, all: boolean):
     else if (!connection) unverified++;
     if (reason !== undefined && !all) continue;
     const from = connection ? clientOfRow(row, connection, sources) : withoutMark(row.from);
-    sessions.push({ ...row, from, listed: true });
+    // Without a copy where none is needed: 100,000 take 24 MiB.
+    sessions.push(from === row.from ? row : { ...row, from });
   }
   const unlisted = { terminal: 0, notty: 0, forward: 0 };
   for (const connection of sources.after) {
@@ -89,26 +90,29 @@ export function reconcile(rows: readonly Row[], sources: Sources, all: boolean):
 
 /** Whether rows and connections explain each other, so that no second look is needed. */
 export function agree(rows: readonly Row[], connections: readonly Connection[]): boolean {
+  // As many rows as there are terminals, or no use trying.
+  const places = connections.reduce((sum, { terminals }) => sum + Math.max(terminals.length, 1), 0);
+  if (rows.length < places || rows.filter(({ from }) => isRemoteClient(from)).length > places) return false;
   const nothing = { clientOf: () => undefined, logins: () => [] };
   const { sessions, unverified } = reconcile(
     rows,
     { before: connections, after: connections, ...nothing },
     false,
   );
-  return unverified === 0 && sessions.every(({ listed }) => listed);
+  return unverified === 0 && sessions.every(({ unlisted }) => !unlisted);
 }
 
-const NOTHING = { login: '', idle: '', jcpu: '', pcpu: '', what: '', listed: false };
+const NOTHING = { login: '', idle: '', jcpu: '', pcpu: '', what: '', unlisted: true } as const;
 
 /** Finds out what made each row: by its terminal, or if it has none, by elimination. */
 function explain(rows: readonly Row[], unclaimed: Unclaimed, sources: Sources): readonly Entry[] {
   const entries = rows.map((row): Entry => ({ row, rank: rank(row) }));
   // Of two rows that may belong to one connection, prefer the one that names a client.
-  const likeliest = [...entries].sort(compare);
-  for (const entry of likeliest) entry.connection = unclaimed.takeTerminal(entry.row);
-  const remote = likeliest.filter(({ rank, connection }) => !connection && rank === ADDRESS);
+  const candidates = entries.filter(({ row }) => unclaimed.hasUser(row.user)).sort(compare);
+  for (const entry of candidates) entry.connection = unclaimed.takeTerminal(entry.row);
+  const remote = entries.filter(({ rank, connection }) => !connection && rank === ADDRESS);
   if (unclaimed.areTooFewFor(remote)) nameServices(remote, sources.logins());
-  for (const entry of likeliest) {
+  for (const entry of candidates) {
     if (entry.row.tty === '' && !entry.service) entry.connection = unclaimed.take(entry.row);
   }
   return entries;
@@ -160,6 +164,11 @@ class Unclaimed {
       if (ofUser) ofUser.add(connection);
       else this.#withoutRow.set(connection.userInW, new Set([connection]));
     }
+  }
+
+  /** Whether a row of that user can belong to a connection. */
+  hasUser(user: string): boolean {
+    return this.#withoutRow.has(user);
   }
 
   /** The connection that the terminal of a row belongs to. */
@@ -225,6 +234,8 @@ const OTHER_SERVICES = ['xrdp-sesman', 'cockpit', 'login', 'remote'];
 /** Finds the service of each row by its terminal, or else by user and client. A login explains one row. */
 function nameServices(entries: readonly Entry[], logins: readonly LogindSession[]): void {
   let unused = logins.filter(({ service }) => OTHER_SERVICES.includes(service));
+  if (unused.length === 0) return;
+  const sorted = [...entries].sort(compare);
   for (const place of ['tty', 'client'] as const) {
     const byPlace = new Map<string, LogindSession[]>();
     for (const login of unused) {
@@ -234,7 +245,7 @@ function nameServices(entries: readonly Entry[], logins: readonly LogindSession[
       else byPlace.set(key(login.user, login[place]), [login]);
     }
     const used = new Set<LogindSession>();
-    for (const entry of entries.filter(({ service }) => service === undefined)) {
+    for (const entry of sorted.filter(({ service }) => service === undefined)) {
       const login = byPlace.get(key(entry.row.user, place === 'tty' ? entry.row.tty : entry.row.from))?.pop();
       if (login) used.add(login);
       entry.service = login?.service;
@@ -292,7 +303,7 @@ export function* selectLogins(
     );
   }
   for (const row of rows) {
-    if (all || isRemote(row.from)) yield { ...row, from: withoutMark(row.from), listed: true };
+    if (all || isRemote(row.from)) yield { ...row, from: withoutMark(row.from) };
     else leaveOut(row, notRemote(row.from));
   }
 }

@@ -33,8 +33,8 @@ function login(text: string): LogindSession {
 }
 
 /** A session in short; "?" if w does not list it. */
-const short = ({ user, tty, from, listed }: Reconciliation['sessions'][number]) =>
-  `${user} ${tty || '_'} ${from || '_'}${listed ? '' : ' ?'}`;
+const short = ({ user, tty, from, unlisted }: Reconciliation['sessions'][number]) =>
+  `${user} ${tty || '_'} ${from || '_'}${unlisted ? ' ?' : ''}`;
 
 interface Case {
   readonly title: string;
@@ -288,7 +288,7 @@ describe('rows of w and connections of sshd', () => {
       const [terminal, notty, forward] = unlisted ?? [0, 0, 0];
       assert.deepEqual(result.unlisted, { terminal, notty, forward });
       assert.equal(result.unverified, unverified);
-      const listed = result.sessions.filter(({ listed }) => listed).length;
+      const listed = result.sessions.filter(({ unlisted }) => !unlisted).length;
       assert.equal(listed + result.leftOut.length, rows.length, 'each row is a session or is left out');
       const all = reconcile(rows, sources, true);
       assert.equal(all.sessions.length, result.sessions.length + result.leftOut.length, '--all has all');
@@ -369,7 +369,7 @@ describe('whatever w and sshd show', () => {
     fc.assert(
       fc.property(input, (given) => {
         const { sessions, leftOut, unverified } = run(given);
-        const listed = sessions.filter((session) => session.listed);
+        const listed = sessions.filter((session) => !session.unlisted);
         assert.equal(listed.length + leftOut.length, given.rows.length);
         const served = given.connections.reduce((sum, each) => sum + shownBy(each), 0);
         assert.equal(sessions.length, served + unverified, 'each terminal or connection once');

@@ -87,9 +87,9 @@ describe('sessions', () => {
     const sessions = select(rows);
     const login = new Date('2026-11-23T11:19:00').getTime() / 1000;
     assert.deepEqual(sessions, [
-      { ...row, listed: true, loginTimestamp: login },
-      { ...row, user: 'ana', login: '?', idle: '', listed: true, loginTimestamp: undefined },
-      { ...row, listed: true, loginTimestamp: login },
+      { ...row, loginTimestamp: login },
+      { ...row, user: 'ana', login: '?', idle: '', loginTimestamp: undefined },
+      { ...row, loginTimestamp: login },
     ]);
   });
 

@@ -50,8 +50,6 @@ function uid(): number {
   return Number(/\nUid:\t\d+\t(\d+)/.exec(status)?.[1] ?? -1);
 }
 
-/** In milliseconds: how long to wait for output before the next look. */
-const PAUSE = 1;
 const SIGKILL = 9;
 /** signal(7), by number. */
 const SIGNALS =
@@ -73,12 +71,14 @@ function run(command: readonly string[], { env, timeout, outputLimit }: RunLimit
   for (const file of Object.values(files)) os.close(file);
 
   let end: RunResult['end'] | undefined;
+  // In milliseconds; longer with each look that finds nothing.
+  let pause = 0;
   while (end === undefined) {
-    const idle = !out.read() && !err.read();
+    pause = out.read() || err.read() ? 0 : pause + 1;
     if (out.length + err.length > outputLimit) end = 'too much';
     else if (os.now() > deadline) end = 'timeout';
     else if (out.ended && err.ended) end = endOf(pid);
-    if (idle && end === undefined) os.sleep(PAUSE);
+    if (pause > 0 && end === undefined) os.sleep(pause);
   }
   os.kill(-pid, SIGKILL);
   if (end === 'timeout' || end === 'too much') os.kill(pid, SIGKILL);

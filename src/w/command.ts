@@ -28,17 +28,22 @@ export const ENVIRONMENT = {
  * Runs w.
  *
  * @param timeout the time limit for w, in seconds
- * @returns what it printed
+ * @returns what it printed, in pieces that can be gone through once
  * @throws Failure when w is missing, fails, is killed, prints too much or takes too long
  */
-export function runW(host: Host, timeout: number, log: Log): readonly Uint8Array[] {
+export function runW(host: Host, timeout: number, log: Log): Iterable<Uint8Array> {
   log('debug', () => describeW(host));
   const limits = { env: ENVIRONMENT, timeout, outputLimit: OUTPUT_LIMIT };
   const { stdout, stderr, end } = host.run(['w', ...ARGUMENTS], limits);
   const complaint = cleanText(byteText(stderr.subarray(0, MAX_QUOTED)).trim());
   if (end !== 0) throw new Failure(explain(end, complaint, timeout));
   if (complaint !== '') log('warning', `w complained: ${complaint}`);
-  return stdout;
+  return drain([...stdout]);
+}
+
+/** Each piece can be forgotten once its rows are read: they and the bytes of 100,000 are 33 MB each. */
+function* drain(pieces: Uint8Array[]): Generator<Uint8Array> {
+  for (let piece = pieces.shift(); piece; piece = pieces.shift()) yield piece;
 }
 
 /** What someone who was not there needs to know: the version of w, and how it is run. */

@@ -13,6 +13,7 @@ const PACKAGES = {
   '/usr/bin/promtool': 'prometheus',
   '/usr/bin/qemu-aarch64-static': 'qemu-user-static',
   '/usr/bin/slirp4netns': 'slirp4netns',
+  '/usr/bin/strace': 'strace',
   '/usr/bin/systemd-nspawn': 'systemd-container',
   '/usr/bin/time': 'time',
   '/usr/bin/w': 'procps',

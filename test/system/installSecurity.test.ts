@@ -141,7 +141,7 @@ function attacks(release: Release): void {
       assert.equal(await machine.property(SERVICE, 'User'), '');
       assert.equal(await guest.run('ls -A /home/mallory/metrics'), '');
       assert.doesNotMatch((await rules()).join('\n'), /96\d\d/);
-      await guest.run('pkill -u mallory; loginctl disable-linger mallory; true');
+      await guest.run('systemctl stop user@1001.service; pkill -u mallory; true');
       await machine.mustInstall("--log-level ''");
     });
 
@@ -274,11 +274,15 @@ as /home/mallory/node_exporter $with=:9666
 as $real $with=:9667
 as unshare --user --map-root-user $real $with=:9668
 as unshare --user --map-root-user --mount sh -c "mount --bind /home/mallory/node_exporter $real && exec $real $with=:9669"
-loginctl enable-linger mallory
-for try in $(seq 100); do [ ! -S /run/user/1001/bus ] || break; sleep 0.1; done
+systemctl start user@1001.service
 as env XDG_RUNTIME_DIR=/run/user/1001 systemd-run --user --unit=prometheus-node-exporter $real $with=:9670
 systemd-run --uid=mallory --unit=application sh -c "exec $real $with=:9671"
-sleep 2
+for try in $(seq 300); do
+  [ "$(pgrep -u mallory -c '^(node_exporter|prometheus-node)')" -lt 6 ] || exit 0
+  sleep 0.1
+done
+pgrep -u mallory -a .
+exit 1
 `;
 
 /** Another node_exporter of root's, with a unit, an account, a directory and a port of its own. */

@@ -321,6 +321,36 @@ for (const release of releases) {
       }
     });
 
+    it('are told when journald has put a damaged file aside', async () => {
+      const overwrite = (file: string, size: number, seek: number, count: number) =>
+        `dd if=/dev/urandom of=$(ls ${file} | tail -n 1) bs=${size} seek=${seek} count=${count} conv=notrunc status=none`;
+      const active = '/var/log/journal/*/system.journal';
+      const archived = '/var/log/journal/*/system@*';
+      const damages = [
+        overwrite(active, 256, 0, 1),
+        overwrite(active, 4096, 1, 300),
+        `truncate -s 100000 $(ls ${active})`,
+        overwrite(archived, 4096, 10, 50),
+        `truncate -s 100000 $(ls ${archived} | tail -n 1)`,
+      ];
+      for (const [index, damage] of damages.entries()) {
+        for (const state of ['kept', 'lost']) {
+          const user = `damage-${index}-${state}`;
+          await guest.run(`journalctl --rotate; ${damage}`);
+          // What is logged now can be lost, but must not make the run fail.
+          await guest.run(`logger -t sshd 'Accepted password for lost from 192.0.2.8 port 4 ssh2'`);
+          await run();
+          await guest.run(`systemctl reset-failed systemd-journald; systemctl restart systemd-journald
+            journalctl --rotate; ${state === 'lost' ? `rm -f ${STATE}` : ''}
+            logger -t sshd 'Accepted password for ${user} from 192.0.2.8 port 4 ssh2'; journalctl --sync`);
+          const { logins, success } = await run();
+          assert.equal(success, 1, damage);
+          const isTold = logins.some(({ labels }) => labels['user'] === user);
+          assert.ok(isTold, `${user} after ${damage}`);
+        }
+      }
+    });
+
     it('are told by the run after them, or after the next quarter of a second', async () => {
       // journald changes the time of its file up to 250 ms after it has written to it.
       const script = `for n in $(seq 40); do
