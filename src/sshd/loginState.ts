@@ -53,7 +53,9 @@ export function readLogins(
   const origin = `${journal.machine} ${readStart(host, 1)}`;
   let state = readState(host, origin, log);
   let problem: string | undefined;
-  if (!state || journal.stamp === '' || journal.stamp !== state.stamp) {
+  const isUnchanged = state !== undefined && journal.stamp !== '' && journal.stamp === state.stamp;
+  // On a busy machine journald can be late to touch its file.
+  if (!isUnchanged || (state && findGap(host, state, serving) !== undefined)) {
     const before = state;
     const deadline = host.elapsed() + timeout;
     for (let isCut = true; isCut && host.elapsed() < deadline; ) {

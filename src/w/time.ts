@@ -68,9 +68,11 @@ function onWeekday(weekday: number, hour: number, moment: Moment): number | unde
 
 /** The year has two digits. A login is never in the future, so what would be is of the century before. */
 function onDate(day: number, month: number, year: number, moment: Moment): number | undefined {
-  const [century = 0] = [2000, 1900].filter((start) => Date.UTC(start + year, month, day) <= toLocal(moment));
-  const local = Date.UTC(century + year, month, day);
-  return new Date(local).getUTCDate() === day ? toUnix(local, moment) : undefined;
+  const days = [2000, 1900]
+    .map((century) => Date.UTC(century + year, month, day))
+    .filter((local) => new Date(local).getUTCDate() === day);
+  const local = days.find((each) => each <= toLocal(moment)) ?? days[0];
+  return local === undefined ? undefined : toUnix(local, moment);
 }
 
 function onDay(moment: Moment, days: number, hour: number, minute: number): number {

@@ -60,6 +60,8 @@ describe('a login time', () => {
       assert.equal(readLogin('29Feb28', now)?.toISOString(), '2028-02-29T00:00:00.000Z');
       assert.equal(readLogin('29Feb24', now)?.toISOString(), '2024-02-29T00:00:00.000Z');
       assert.equal(readLogin('29Feb27', now), undefined);
+      // The clock was set back since, and 1900 had no such day.
+      assert.equal(readLogin('29Feb00', new Date('2000-02-28T12:00:00Z'))?.getUTCFullYear(), 2000);
       assert.equal(
         readLogin('Tue23', new Date('2028-03-01T12:00:00Z'))?.toISOString(),
         '2028-02-29T23:00:00.000Z',
