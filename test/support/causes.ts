@@ -47,6 +47,13 @@ export const CAUSES: readonly Cause[] = [
     hides: both,
   },
   {
+    name: 'the PAM stack lacks pam_systemd',
+    releases: ['trixie'],
+    bringAbout: (guest) => guest.run("sed -i '/pam_systemd.so/s/^/#/' /etc/pam.d/common-session"),
+    undo: (guest) => guest.run("sed -i '/pam_systemd.so/s/^#//' /etc/pam.d/common-session"),
+    hides: both,
+  },
+  {
     name: 'the name of the account is all digits',
     releases: ['trixie'],
     bringAbout: async () => {},

@@ -30,6 +30,11 @@ const PASSWORD = 'secret';
 const KINDS = { terminal: 2, notty: 2, forward: 1 };
 const SESSIONS_PER_USER = 6;
 
+/** What the service writes. */
+const TEXTFILE = '/var/lib/prometheus/node-exporter/ssh_sessions.prom';
+/** The least that the timer's interval of 15 seconds, and a run, leave room for. */
+const PROMPTLY_MS = 17_000;
+
 /** A terminal program that adds itself to utmp under that host, as guake does. The ioctls unlock and number it. */
 const TERMINAL_WITH_ROW = `
   use POSIX ();
@@ -107,6 +112,7 @@ for (const release of releases) {
       try {
         await Promise.all(['root', user].map((name) => openEveryKind(name, patienceMs)));
         if (afterwards) await cause.bringAbout(guest);
+        await untilServiceExports(2 * SESSIONS_PER_USER);
         const found = await expose();
         assert.equal(soleValue(found, 'ssh_sessions_total'), 2 * SESSIONS_PER_USER);
         const kinds = Object.fromEntries(
@@ -132,6 +138,18 @@ for (const release of releases) {
       }
     }
     const both = { root: true, ordinary: true };
+
+    /** As its timer starts it, every 15 seconds. */
+    async function untilServiceExports(sessions: number): Promise<void> {
+      const line = `ssh_sessions_total ${sessions}`;
+      await guest.run(`rm -f ${TEXTFILE} && systemctl start ssh-sessions-exporter.timer`);
+      try {
+        const look = async () => (await guest.exec(`grep -x '${line}' ${TEXTFILE}`)).status === 0;
+        await until(`the service exports ${line}`, look, PROMPTLY_MS);
+      } finally {
+        await guest.run('systemctl stop ssh-sessions-exporter.timer');
+      }
+    }
 
     it('come and go without a false alarm', { timeout: 300_000 }, async () => {
       for (const user of ['pi', 'pi', 'root']) await ssh.terminal({ user, from: FROM });
@@ -197,6 +215,18 @@ for (const release of releases) {
       );
       await until('one more is forged', async () => (await countTitles()) === titles.length + 1);
       assert.deepEqual(labelsOf(await expose(), 'ssh_connections'), [{ user: 'pi', kind: 'notty' }]);
+    });
+
+    it('are not what ptrace makes of a process of sshd', async () => {
+      await ssh.terminal({ user: 'pi', from: FROM });
+      const number = new Map([
+        ['x64', 101],
+        ['arm64', 117],
+      ]).get(process.arch);
+      assert.ok(number, `the number of ptrace on ${process.arch}`);
+      const attach = `print syscall(${number}, 16, $_ + 0, 0, 0) == 0 ? "attached" : "refused" for @ARGV`;
+      const answer = await guest.run(`perl -e '${attach}' $(pgrep -u pi '^sshd')`, { user: 'pi' });
+      assert.equal(answer, 'refused');
     });
 
     it('are not what utempter lets a user make up, unless it is an address', async () => {
@@ -370,7 +400,7 @@ it('that w does not list raise alerts, whatever hides them', { timeout: 300_000 
   writeFileSync(join(directory, 'prometheus.yml'), JSON.stringify(config));
   const prometheus = await startPrometheus(directory);
   context.after(() => prometheus.stop());
-  for (const alert of ['SshSessionNotInW', 'SshRootLogin']) {
+  for (const alert of ['SshSessionNotInW', 'SshRootLogin', 'SshConnectionWithoutTerminal']) {
     await until(
       `${alert} fires for each cause`,
       async () => {
