@@ -4,7 +4,7 @@ import { createLog } from './log.ts';
 import { optionsWithoutArguments } from './options.ts';
 import { run } from './run.ts';
 
-/** The version of package.json, put here by the bundler. */
+/** The version in package.json; set by the bundler. */
 declare const VERSION: string;
 
 /** Exit statuses besides 0. */
@@ -24,7 +24,7 @@ export async function main(host: Host): Promise<number> {
   }
 }
 
-/** commander is loaded here alone. */
+/** Only this loads commander. */
 async function parseArguments(host: Host) {
   const { parseCommandLine } = await import('./commandLine.ts');
   return parseCommandLine(host, VERSION);

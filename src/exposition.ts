@@ -15,12 +15,12 @@ export interface Sample {
   readonly value: number;
 }
 
-/** In characters. Written in pieces, 100,000 sessions need not be in memory as one text. */
+/** In characters. Pieces keep the text of 100,000 sessions out of memory. */
 const PIECE = 64 * 1024;
 
 /**
- * Renders metric families in the Prometheus text format, version 0.0.4. A family without samples is left
- * out. Names of metrics and labels are taken to be valid, samples to be unique: the metric tables see to that.
+ * Renders metric families in the Prometheus text format, version 0.0.4. A family without samples is omitted. Names
+ * of metrics and labels must be valid and samples unique: the metric tables ensure that.
  *
  * @returns the text in pieces
  */
@@ -42,11 +42,10 @@ export function* render(families: Iterable<MetricFamily>): Generator<string> {
 }
 
 /**
- * How the labels of a sample are written: in braces, and not at all where there are none. Texts are equal where all of
- * the values are.
+ * Renders the labels of a sample in braces, or nothing if it has none. Equal values give equal texts.
  *
  * @param names of the labels
- * @returns a function of the values, which are by the names of the labels
+ * @returns a function that takes the values by label name
  */
 export function labelRenderer<L extends string>(
   names: readonly L[],
@@ -59,7 +58,7 @@ export function labelRenderer<L extends string>(
   };
 }
 
-/** A number as Go's ParseFloat reads it; JavaScript differs in the name of infinity only. */
+/** A number as Go's ParseFloat reads it; JavaScript only names infinity differently. */
 function renderValue(value: number): string {
   if (value === Infinity) return '+Inf';
   if (value === -Infinity) return '-Inf';

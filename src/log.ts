@@ -1,15 +1,15 @@
 import { Failure } from './failure.ts';
 import type { Host } from './host/host.ts';
 
-/** The levels, from the most to the least talkative, each with its priority in sd-daemon(3). */
+/** The levels, from the most to the least verbose, with their priorities in sd-daemon(3). */
 const PRIORITIES = { debug: 7, info: 6, warning: 4, error: 3 } as const;
 
 export type Level = keyof typeof PRIORITIES;
 export const LEVELS: readonly Level[] = ['debug', 'info', 'warning', 'error'];
 
 /**
- * Writes a message to standard error, each of its lines as one line, unless its level is below the one asked for. A
- * message that is expensive to make is a function, which is then not called.
+ * Writes a message to standard error, one log line per line of text, unless its level is below the configured one. An
+ * expensive message is a function, which is called only if it is written.
  */
 export type Log = (level: Level, message: string | (() => string)) => void;
 
@@ -32,7 +32,7 @@ function write(line: string, host: Host): void {
   try {
     host.write(STANDARD_ERROR, line);
   } catch {
-    // Standard error is closed or full: there is nowhere left to say so.
+    // Standard error is closed or full: nowhere is left to report it.
   }
 }
 

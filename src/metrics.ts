@@ -7,7 +7,7 @@ import type { Kind } from './sshd/title.ts';
 import type { Column } from './w/parse.ts';
 import { parseDuration } from './w/time.ts';
 
-/** What a run says of itself. */
+/** What a run reports about itself. */
 export interface Run {
   /** Whether w ran and its output was understood. */
   readonly success: boolean;
@@ -19,33 +19,33 @@ export interface Run {
   readonly version: string;
 }
 
-/** What is missing in what the log says. */
+/** What the log lacks. */
 export interface Loss {
   readonly reason: 'suppressed' | 'limit';
   readonly lost: number;
 }
 
-/** How the values of things with equal labels become one: no two samples of a family may have equal labels. */
+/** How samples with equal labels are combined: a family must not contain the same labels twice. */
 type Merge = (a: number, b: number) => number;
 
 const same: Merge = (a) => a;
 const count: Merge = (a, b) => a + b;
 const newest: Merge = (a, b) => Math.max(a, b);
 const least: Merge = (a, b) => Math.min(a, b);
-/** Of CPU times, which come in hundredths of a second: binary fractions do not add up exactly. */
+/** Adds CPU times in hundredths of a second, because binary fractions do not add up exactly. */
 const sum: Merge = (a, b) => Math.round((a + b) * 100) / 100;
 
-/** A row of the metric tables: how things of type T, each with the texts L, make a metric family. */
+/** One metric: its name, labels L, and how its value is computed from a T. */
 interface Rule<L extends string, T extends Readonly<Record<L, string>>> {
   readonly name: string;
   /** A gauge by default. */
   readonly type?: 'counter';
   readonly labels: readonly L[];
   readonly help: string;
-  /** The value of one thing; undefined, where it is not known, makes no sample. */
+  /** The value of one thing; undefined if it is unknown, which gives no sample. */
   readonly value: (thing: T) => number | undefined;
   readonly merge: Merge;
-  /** The value of the sample that stands there when nothing else does. */
+  /** The value to export if there is nothing to count. */
   readonly whenNone?: number;
 }
 
@@ -223,7 +223,7 @@ export const RUN_RULES: readonly Rule<'version', Run>[] = [
   },
 ];
 
-/** Every rule, for documents and their tests. */
+/** All rules, for the documents and their tests. */
 export const allRules = (infoLabels: readonly Column[]) => [
   ...sessionRules(infoLabels),
   ...UNLISTED_RULES,
@@ -236,14 +236,14 @@ export const allRules = (infoLabels: readonly Column[]) => [
   ...RUN_RULES,
 ];
 
-/** What a list of things comes to. */
+/** The metric families of a list of things. */
 export interface Tally {
   readonly count: number;
   /** In the order of the rules; samples are in the order of the things. */
   readonly families: readonly MetricFamily[];
 }
 
-/** Goes through the things once, and keeps none of them: only values, by the labels as they are written. */
+/** Iterates over the things once and keeps only values, keyed by the rendered labels. */
 export function tally<L extends string, T extends Readonly<Record<L, string>>>(
   rules: readonly Rule<L, T>[],
   things: Iterable<T>,

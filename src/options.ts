@@ -2,7 +2,7 @@ import type { Host } from './host/host.ts';
 import { LEVELS, type Level } from './log.ts';
 import { COLUMNS, type Column } from './w/parse.ts';
 
-/** What a run is asked to do. The names are those of the options. */
+/** The options of a run, named as on the command line. */
 export interface Options {
   /** The file to replace; "-" is standard output. */
   readonly output: string;

@@ -30,10 +30,10 @@ const STANDARD_OUTPUT = 1;
 
 /** A flood of unreadable rows must not become a flood of log lines. */
 const MAX_WARNINGS = 10;
-/** In characters. In what w prints for this program WHAT begins after that, and can hold secrets. */
+/** In characters. WHAT, which can hold secrets, begins later in the rows that w prints for this program. */
 const MAX_QUOTED = 200;
 
-/** What a run found out. What could not be found out is not there. */
+/** The findings of a run. What could not be read is absent. */
 interface Findings {
   readonly sessions?: Tally;
   readonly others?: readonly Tally[];
@@ -41,12 +41,12 @@ interface Findings {
 }
 
 /**
- * One run, from w to the .prom file. A run that finds nothing out still replaces the file, by one that says
- * so: the old sessions would be taken for those of now.
+ * One run, from w to the .prom file. A failed run replaces the file as well, by one that says so: otherwise the old
+ * sessions would be mistaken for current ones.
  *
  * @param version of this program
  * @param host the system, and the clock
- * @returns whether all went well; what did not has been logged
+ * @returns whether all went well; failures have been logged
  */
 export function run(options: Options, version: string, host: Host, log: Log): boolean {
   log('debug', `ssh-sessions-exporter ${version}, ${host.name}, run by user ${host.uid()}`);
@@ -72,7 +72,7 @@ function attempt<T>(log: Log, action: () => T): T | undefined {
   }
 }
 
-/** What w and sshd say of now. */
+/** The current sessions and connections. */
 interface Sight {
   readonly before: ConnectionList;
   readonly after: ConnectionList;
@@ -81,7 +81,7 @@ interface Sight {
   readonly unparsedRows: number;
 }
 
-/** What w, the processes of sshd and its log say together. */
+/** Combines w, sshd's processes and sshd's log. */
 function investigate(options: Options, host: Host, log: Log): Findings {
   if (!options.connections) return investigateW(options, host, log);
   const sight = attempt(log, () => look(options, host, log));
@@ -115,7 +115,7 @@ function investigate(options: Options, host: Host, log: Log): Findings {
   };
 }
 
-/** Sessions as w alone has them, and what sshd's log says. */
+/** Sessions according to w only, and the logins in sshd's log. */
 function investigateW(options: Options, host: Host, log: Log): Findings {
   const findings = attempt(log, () => {
     requireOpenProc(host);
@@ -125,7 +125,7 @@ function investigateW(options: Options, host: Host, log: Log): Findings {
 }
 
 /**
- * What only one of w and sshd shows can have come or gone in between, so sshd's processes are then looked at once more.
+ * A session that only w or only sshd shows may have begun or ended in between, so sshd's processes are then read again.
  *
  * @throws Failure when /proc hides processes
  */
@@ -144,7 +144,7 @@ function look(options: Options, host: Host, log: Log): Sight {
   return { before, after, rows, unparsedRows: listing?.unreadable.length ?? 0 };
 }
 
-/** Sessions as w alone has them. */
+/** Sessions according to w only. */
 function investigateRows(listing: Listing, options: Options, host: Host, log: Log): Findings {
   let leftOut = 0;
   const logins = selectLogins(listing, options.all, (row, reason) => {
@@ -164,7 +164,7 @@ function investigateLogins(
   log: Log,
 ): LoginLog | undefined {
   if (!options.logins) return undefined;
-  // The login of an orphan was logged by the monitor that is gone.
+  // The login of an orphan was logged by its monitor, which is gone.
   const loggedBy = connections.flatMap(({ monitor, pid, uid }) => monitor ?? (uid === 0 ? pid : []));
   try {
     return readLogins(host, options.timeout, loggedBy, log);

@@ -5,7 +5,7 @@ import type { Kind } from './sshd/title.ts';
 import type { Listing, Row } from './w/parse.ts';
 import { type Moment, parseLogin } from './w/time.ts';
 
-/** A login, with its client alone in from. Of one that w does not list, only user, tty and from are known. */
+/** A login, with only its client in from. If w does not list it, only user, tty and from are known. */
 export interface Login extends Row {
   /** Set if w lists it in no row. */
   readonly unlisted?: true;
@@ -23,15 +23,15 @@ export interface Selection {
   readonly args: boolean;
 }
 
-/** What to hold against the rows of w. */
+/** What to compare the rows of w with. */
 export interface Sources {
   /** The connections before w ran. */
   readonly before: readonly Connection[];
   /** The connections after w ran. */
   readonly after: readonly Connection[];
-  /** The client of a connection, if it is known. Only asked if w does not tell. */
+  /** The client of a connection, if it is known. Only called if w does not show it. */
   readonly clientOf: (connection: Connection) => string | undefined;
-  /** What logind knows. Only asked if w lists a login from a remote host that sshd does not serve. */
+  /** logind's sessions. Only called if w lists a login from a remote host that sshd does not serve. */
   readonly logins: () => readonly LogindSession[];
 }
 
@@ -60,7 +60,7 @@ interface Entry {
  * The SSH sessions: the rows of w that sshd serves or that come from a remote host, and the terminals and connections
  * of sshd that have no row. Each row and each terminal is counted once.
  *
- * @param all let the other rows be sessions too
+ * @param all count the other rows as sessions as well
  */
 export function reconcile(rows: readonly Row[], sources: Sources, all: boolean): Reconciliation {
   const unclaimed = new Unclaimed(sources);
@@ -104,7 +104,7 @@ export function agree(rows: readonly Row[], connections: readonly Connection[]):
 
 const NOTHING = { login: '', idle: '', jcpu: '', pcpu: '', what: '', unlisted: true } as const;
 
-/** Finds out what made each row: by its terminal, or if it has none, by elimination. */
+/** Finds out what made each row: by its terminal or, if it has none, by elimination. */
 function explain(rows: readonly Row[], unclaimed: Unclaimed, sources: Sources): readonly Entry[] {
   const entries = rows.map((row): Entry => ({ row, rank: rank(row) }));
   // Of two rows that may belong to one connection, prefer the one that names a client.
@@ -147,7 +147,7 @@ class Unclaimed {
   constructor({ before, after }: Sources) {
     this.#before = new Map(before.map((connection) => [connection.pid, connection]));
     const now = new Set(after.map(({ pid }) => pid));
-    // When w ran, the new ones may not have been there yet.
+    // Connections that are new since may not have existed when w ran.
     const connections = [
       ...after.filter(({ pid }) => this.#before.has(pid)),
       ...before.filter(({ pid }) => !now.has(pid)),
@@ -186,7 +186,7 @@ class Unclaimed {
     return first;
   }
 
-  /** Whether some of these rows are not of sshd, as far as that can be told by their number. */
+  /** Whether, judging by their number, some of these rows are not sshd's. */
   areTooFewFor(entries: readonly Entry[]): boolean {
     const counts = new Map<string, number>();
     for (const { row } of entries) {
@@ -287,10 +287,10 @@ function isRemoteClient(from: string): boolean {
 }
 
 /**
- * The sessions of a listing that there is nothing to hold against, in w's order.
+ * The sessions of a listing that cannot be compared with connections, in w's order.
  *
- * @param leaveOut is called with each other row, and why it is none
- * @throws Failure when the rows do not say where a login came from and only SSH sessions are wanted
+ * @param leaveOut called for each other row, with the reason
+ * @throws Failure when the rows have no FROM column and only SSH sessions are wanted
  */
 export function* selectLogins(
   { hasFrom, rows }: Listing,
@@ -317,14 +317,14 @@ export function* toSessions(logins: Iterable<Login>, args: boolean, moment: Mome
   }
 }
 
-/** What w shows in FROM for logins that came over no network: nothing, or a greeter (gdm). */
+/** FROM of logins that came over no network: blank, or a greeter (gdm). */
 const LOCAL = ['', '-', 'login-'];
 /** The terminal of a seat (gdm). */
 const SEAT = /^tty\d+$/;
 /** A window of screen (`10.0.0.5:S.0`), counted where its client logged in. */
 const SCREEN = /:S\.\d+$/;
 
-/** Whether FROM names a remote host, as far as w alone tells; mosh counts, for ssh started it. */
+/** Whether FROM names a remote host, judging by w only. mosh counts, because ssh started it. */
 export function isRemote(from: string): boolean {
   if (LOCAL.includes(from) || SEAT.test(from)) return false;
   // A window of tmux (`tmux(1234).%0`).
@@ -337,7 +337,7 @@ function isDisplayOrScreen(from: string): boolean {
   return colon >= 0 && (colon === from.lastIndexOf(':') || SCREEN.test(from));
 }
 
-/** Of many rows few have a login time of their own, and local-time conversion is the most expensive part of a row. */
+/** Many rows share a login time, and local-time conversion is the most expensive part of a row. */
 function loginTimestamps(moment: Moment): (login: string) => number | undefined {
   const known = new Map<string, number | undefined>();
   return (login) => {

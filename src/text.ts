@@ -58,7 +58,7 @@ export function unescapeName(text: string): string {
   return text.includes('\\') ? text.replace(ESCAPE, decodeEscape) : text;
 }
 
-/** A control character becomes U+FFFD in the end, so it does not matter which one it was. */
+/** Every control character ends up as U+FFFD, so it does not matter which one it was. */
 function decodeEscape(_: string, escaped: string): string {
   if (escaped === '\\') return '\\';
   return escaped.length === 3 ? String.fromCharCode(Number.parseInt(escaped, 8) & 0xff) : '\x7f';

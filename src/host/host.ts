@@ -28,7 +28,7 @@ export interface Host {
   open(path: string): FileHandle;
   /** Opens a file that exists to write to it from its start, without cutting it short. */
   openToWrite(path: string): FileHandle;
-  /** Opens a directory for nothing but its name /proc/self/fd/N, which stays its name whatever is renamed. */
+  /** Opens a directory only for its name /proc/self/fd/N, which stays valid whatever is renamed. */
   openDirectory(path: string): FileHandle;
   close(file: FileHandle): void;
   /** @returns how many bytes were read, at most as many as fit; 0 at the end */
@@ -44,7 +44,7 @@ export interface Host {
   inspect(path: string): FileStatus | undefined;
   /** The target of a symbolic link. */
   readLink(path: string): string;
-  /** Creates a directory that its owner alone may enter. */
+  /** Creates a directory that only its owner may enter. */
   makeDirectory(path: string): void;
   /** Removes a file. */
   remove(path: string): void;
@@ -56,7 +56,7 @@ export interface Host {
   actAs(uid: number, gid: number): boolean;
 }
 
-/** A number that the kernel gave: /proc/self/fd/N is that file. */
+/** A file descriptor N: /proc/self/fd/N is that file. */
 export type FileHandle = number;
 
 export interface FileStatus {

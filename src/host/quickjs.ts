@@ -64,7 +64,7 @@ function run(command: readonly string[], { env, timeout, outputLimit }: RunLimit
   const [out, err] = [new Pipe(outputLimit), new Pipe(MAX_STDERR)];
   const files = { stdin, stdout: out.writeEnd, stderr: err.writeEnd };
   const options = { ...files, block: false, env: { ...std.getenviron(), ...env } };
-  // What is ignored here would be ignored there too.
+  // The command would inherit ignored signals.
   os.signal(os.SIGPIPE, null);
   const pid = os.exec(['/usr/bin/setsid', ...command], options);
   os.signal(os.SIGPIPE, undefined);
@@ -88,7 +88,7 @@ function run(command: readonly string[], { env, timeout, outputLimit }: RunLimit
   return { stdout: out.pieces, stderr, end: failureOfSetsid(end, stderr) ?? end };
 }
 
-/** setsid(1) tells by its exit status and in words that it cannot start the command. */
+/** setsid(1) reports by exit status and message that it cannot start the command. */
 function failureOfSetsid(end: RunResult['end'], stderr: Uint8Array): 'missing' | 'EACCES' | undefined {
   if (!String.fromCharCode(...stderr.subarray(0, 10)).startsWith('setsid: ')) return undefined;
   if (end === 127) return 'missing';
@@ -116,7 +116,7 @@ class Pipe {
   /** @param keep how many bytes to keep at least */
   constructor(keep: number) {
     const [readEnd, writeEnd] = os.pipe() ?? [-1, -1];
-    // Opened anew, because there is no fcntl to make a read return at once.
+    // Reopened, because there is no fcntl to make reads non-blocking.
     this.#readEnd = check(os.open(`/proc/self/fd/${readEnd}`, os.O_RDONLY | O_NONBLOCK));
     os.close(readEnd);
     this.writeEnd = writeEnd;

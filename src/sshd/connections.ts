@@ -86,7 +86,7 @@ function findConnections(
   }
   const connections: Connection[] = [];
   for (const { connection, parent } of serving.values()) {
-    // What a connection of root starts has its title until the shell runs, and that waits for ~/.ssh/rc.
+    // The child of a root connection keeps its title until the shell runs, which waits for ~/.ssh/rc.
     if (!serving.has(parent)) connections.push(connection);
   }
   if (orphans.length > 0) addOrphans(host, orphans, connections, unreadable);
@@ -100,7 +100,7 @@ function accountOfMonitor(candidate: SshdProcess | undefined): string | undefine
   return title.role === 'monitor' ? title.account : undefined;
 }
 
-/** Whose parent ends becomes a child of process 1, or of another of root's that asked for it (prctl(2)). */
+/** A process whose parent ends becomes a child of process 1, or of a root process that asked for that (prctl(2)). */
 function isRootsChild(host: Host, proc: string, { parent }: SshdProcess): boolean {
   if (parent === 1) return true;
   const status = readUnlessEnded(host, `${proc}/${parent}/status`);
@@ -148,7 +148,7 @@ function listProcesses(host: Host, proc: string): string[] {
 
 const isSshd = (name: string) => name === 'sshd\n' || name === 'sshd-session\n';
 
-/** @returns undefined for any other process, that of a container, and one that has ended */
+/** @returns undefined for any other process, one in a container, and one that has ended */
 function readIfSshd(host: Host, proc: string, pid: string): SshdProcess | undefined {
   const name = readUnlessEnded(host, `${proc}/${pid}/comm`);
   if (name === undefined || !isSshd(name)) return undefined;
@@ -195,7 +195,7 @@ function toIds(status: string): Pick<SshdProcess, 'parent' | 'uid' | 'isRoots'> 
   return {
     parent: Number(readField(status, 'PPid')),
     uid: Number.parseInt(uids, 10),
-    // A setuid program of root has the real user id of whoever runs it, and where it gives that up still the group.
+    // A setuid program has the real user ID of its caller and, if it gives that up, still the caller's group.
     isRoots: uids === OF_ROOT && readField(status, 'Gid') === OF_ROOT,
   };
 }

@@ -5,13 +5,13 @@ export type Kind = 'terminal' | 'notty' | 'forward';
 
 export const KINDS: readonly Kind[] = ['terminal', 'notty', 'forward'];
 
-/** What sshd says of a process in its title. */
+/** What the title of an sshd process means. */
 export type Title =
   | { readonly role: 'serving'; readonly account: string; readonly kind: Kind; readonly terminals: string[] }
   | { readonly role: 'monitor'; readonly account: string }
-  /** No connection of its own: the listener, a login that is not complete, a second process for sftp. */
+  /** Not a connection of its own: the listener, an incomplete login, a second process for sftp. */
   | { readonly role: 'none' }
-  /** None that sshd gives. */
+  /** Not a title that sshd writes. */
   | { readonly role: 'unknown' };
 
 const NONE: Title = { role: 'none' };
@@ -23,9 +23,9 @@ const MAX_TITLE = 1023;
 /** From OpenSSH 9.8 on, the processes of connections are sshd-session, and only the listener is sshd. */
 const STARTS = ['sshd: ', 'sshd-session: '];
 
-/** What the title of a monitor ends with, which is root's share in a connection. */
+/** Suffix of a monitor's title; a monitor is root's process of a connection. */
 const MONITORS = ['[priv]', '[postauth]'];
-/** What the titles end with before that. */
+/** Suffixes of titles before authentication. */
 const BEFORE_LOGIN = ['[accepted]', '[rexeced]', '[net]', '[preauth]', '[pam]'];
 
 const TERMINAL = /^(?:pts\/\d+|tty\w+)$/;
@@ -61,7 +61,7 @@ const isState = (word: string, states: readonly string[]) =>
   word.startsWith('[') && states.some((state) => state.startsWith(word));
 
 function understandPlace(name: string, known: string | undefined): Title {
-  // The last @ divides, for the name of an account may hold one too.
+  // The last @ counts, because an account name may contain one.
   const at = name.lastIndexOf('@');
   const place = at > 0 ? name.slice(at + 1) : undefined;
   const account = place === undefined ? name : name.slice(0, at);
@@ -85,10 +85,10 @@ function understandTerminals(place: string): string[] | undefined {
   return terminals.every((terminal) => TERMINAL.test(terminal)) ? terminals : undefined;
 }
 
-/** The listener shows the command that started it, which is an absolute path: else it could not start itself. */
+/** The listener shows the command that started it: an absolute path, because it re-executes itself. */
 const isListener = (name: string) => name.startsWith('/') || /\[listener\] \d/.test(name);
 
-/** The bytes of a name that w prints, which is as many as utmp(5) has. */
+/** How many bytes of a name w prints: as many as utmp(5) has. */
 const MAX_NAME_IN_W = 32;
 
 /** @returns the account's name, and the same as w prints it */

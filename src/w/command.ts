@@ -3,7 +3,7 @@ import { codeOf, type Host, type RunResult } from '../host/host.ts';
 import type { Log } from '../log.ts';
 import { byteText, cleanText } from '../text.ts';
 
-/** The most that is read of w's output, in bytes: about 100,000 rows of the widest kind are a third of it. */
+/** The limit for w's output, in bytes: three times as much as 100,000 rows of the widest kind. */
 export const OUTPUT_LIMIT = 64 * 1024 * 1024;
 
 /** How much of w's complaints is quoted, in bytes. */
@@ -46,7 +46,7 @@ function* drain(pieces: Uint8Array[]): Generator<Uint8Array> {
   for (let piece = pieces.shift(); piece; piece = pieces.shift()) yield piece;
 }
 
-/** What someone who was not there needs to know: the version of w, and how it is run. */
+/** For bug reports: the version of w, and how it is run. */
 function describeW(host: Host): string {
   const { stdout, end } = host.run(['w', '--version'], { env: {}, timeout: 5, outputLimit: MAX_QUOTED });
   const version = end === 0 ? cleanText(stdout.map(byteText).join('').trim()) : 'w --version failed';
@@ -57,8 +57,7 @@ function describeW(host: Host): string {
 
 /**
  * Makes sure that /proc shows other users' processes. w omits the rows whose processes it cannot see, and still ends
- * with status 0 (w.c, showinfo). Where the processes of other users are hidden, those of root are too, and process 1 is
- * root's.
+ * with status 0 (w.c, showinfo). If /proc hides other users' processes, it hides process 1, which is root's.
  *
  * @throws Failure when it does not
  */

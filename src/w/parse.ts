@@ -2,7 +2,7 @@ import { Failure } from '../failure.ts';
 import { byteText, cleanText } from '../text.ts';
 import { DURATION, LOGIN } from './time.ts';
 
-/** The columns of w, in its order. They are the labels of ssh_session_info too. */
+/** The columns of w, in its order. They are also the labels of ssh_session_info. */
 export const COLUMNS = ['user', 'tty', 'from', 'login', 'idle', 'jcpu', 'pcpu', 'what'] as const;
 
 export type Column = (typeof COLUMNS)[number];
@@ -10,11 +10,11 @@ export type Column = (typeof COLUMNS)[number];
 /** A login as w prints it: clean text without the blanks around it, empty where w printed nothing. */
 export type Row = Readonly<Record<Column, string>>;
 
-/** What w printed. It is read while its rows are gone through, so that 100,000 are not in memory at once. */
+/** The output of w. Rows are parsed lazily, so that 100,000 are not in memory at once. */
 export interface Listing {
   /** Whether the output has a FROM column; without it, from is empty in every row. */
   readonly hasFrom: boolean;
-  /** Can be gone through once. */
+  /** Can be iterated once. */
   readonly rows: Iterable<Row>;
   /** The start of each row so far that could not be read, as clean text. */
   readonly unreadable: readonly string[];
@@ -26,16 +26,16 @@ const HEADERS = ['USER TTY FROM LOGIN@ IDLE JCPU PCPU WHAT', 'USER TTY LOGIN@ ID
 /** LOGIN@, IDLE, JCPU and PCPU. As one expression they take 2 % of a run to compile. */
 const TIMES = [LOGIN, DURATION, DURATION, DURATION];
 
-/** What is kept of a line that is not w's, in bytes: it can be as long as all that is read. */
+/** How much of a line that is not w's is kept, in bytes: it can be as long as the whole input. */
 const MAX_KEPT = 1000;
 
 /** How far before its name the column of LOGIN@ begins, in bytes: one, and two before procps 3.3. */
 const LOGIN_INDENTS = [1, 2];
 
-/** In bytes. Values are cut from a piece and keep it in memory; text that is soon dropped with them is cheap. */
+/** In bytes. A substring keeps its whole parent in memory (V8), so the input is decoded in small pieces. */
 const PIECE = 64 * 1024;
 
-/** In bytes. A row of w's has at most some 800; a regular expression over one of megabytes can take QuickJS a gigabyte. */
+/** In bytes. A row of w has at most some 800. A regular expression on megabytes can cost QuickJS a gigabyte. */
 const MAX_ROW = 64 * 1024;
 
 const SPACE = 0x20;
@@ -67,7 +67,7 @@ function* readLines(output: Iterable<Uint8Array>): Generator<string> {
   for (const bytes of output) {
     for (let start = 0; start < bytes.length; start += PIECE) {
       const text = byteText(bytes.subarray(start, start + PIECE));
-      // A line can be as long as all that is read, and must not be put together anew with every piece.
+      // A line can be as long as the whole input, and must not be concatenated again for every piece.
       if (rest.length <= MAX_ROW) rest += text;
       else if (text.includes('\n')) rest += text.slice(text.indexOf('\n'));
       if (!text.includes('\n')) continue;
@@ -88,7 +88,7 @@ interface Header {
   readonly end: string;
 }
 
-/** @param lines of which those up to the column names are taken: they are the first or the second that is not blank */
+/** @param lines consumed up to the column names, which must be the first or second line that is not blank */
 function readHeader(lines: Generator<string>): Header {
   const others: string[] = [];
   while (others.length < 2) {
@@ -173,7 +173,7 @@ function readRowAt(line: string, { tty, from }: Layout, times: number): Row | un
   let end = times;
   for (const shape of TIMES) {
     shape.lastIndex = end;
-    // Not exec, which makes an object of each match.
+    // Not exec, which allocates an object per match.
     if (!shape.test(line)) return undefined;
     texts.push(line.slice(end, shape.lastIndex).trim());
     end = shape.lastIndex;
@@ -191,7 +191,7 @@ function readRowAt(line: string, { tty, from }: Layout, times: number): Row | un
   };
 }
 
-/** Only spaces pad a column; what else looks blank, such as the byte 0xA0 in a name, belongs to the value. */
+/** Only spaces pad a column. Other blanks, such as the byte 0xA0 in a name, belong to the value. */
 function cell(line: string, from: number, to: number): string {
   let start = from;
   let end = to;

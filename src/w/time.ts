@@ -66,7 +66,7 @@ function onWeekday(weekday: number, hour: number, moment: Moment): number | unde
   return onDay(moment, -((today - weekday + 7) % 7 || 7), hour, 0);
 }
 
-/** The year has two digits. A login is never in the future, so what would be is of the century before. */
+/** The year has two digits. A login is never in the future: such a date is of the previous century. */
 function onDate(day: number, month: number, year: number, moment: Moment): number | undefined {
   const days = [2000, 1900]
     .map((century) => Date.UTC(century + year, month, day))
@@ -80,12 +80,12 @@ function onDay(moment: Moment, days: number, hour: number, minute: number): numb
   return toUnix(midnight + days * DAY + hour * HOUR + minute * MINUTE, moment);
 }
 
-/** What the clock on the wall shows, as if it were UTC. */
+/** Local time, as if it were UTC. */
 const toLocal = ({ now, utcOffset }: Moment) => now + utcOffset(now) * 1000;
 
 /**
- * The moment at which the clock on the wall shows this: the first of two, and where a clock change leaves it out, as
- * long after that as it would have been. QuickJS's own Date is wrong for hours around a clock change.
+ * The moment of a local time: the first of two; of one that a clock change skips, as long after the change as it would
+ * have been. QuickJS's own Date is wrong for hours around a clock change.
  *
  * @param local the time shown, as if it were UTC
  */
