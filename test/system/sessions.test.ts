@@ -217,6 +217,17 @@ for (const release of releases) {
       assert.deepEqual(labelsOf(await expose(), 'ssh_connections'), [{ user: 'pi', kind: 'notty' }]);
     });
 
+    it('are not the logind sessions that a user opens by su', async () => {
+      await guest.run(`echo 'pi:${PASSWORD}' | chpasswd`);
+      const script = `echo ${PASSWORD} | su -l pi -c 'sleep 600'`;
+      await guest.run(`systemd-run --quiet --collect --unit=test-su --uid=ana bash -c "${script}"`);
+      const services = 'cat $(find /run/systemd/sessions -type f)';
+      await until('su has a session', async () => /^SERVICE=su/m.test((await guest.exec(services)).stdout));
+      const found = await expose();
+      assert.equal(soleValue(found, 'ssh_sessions_total'), 0);
+      assert.equal(soleValue(found, 'ssh_sessions_unverified'), 0);
+    });
+
     it('are not what ptrace makes of a process of sshd', async () => {
       await ssh.terminal({ user: 'pi', from: FROM });
       const number = new Map([
