@@ -318,9 +318,11 @@ for (const release of releases) {
       // cockpit ends a session that is not used after some seconds.
       const login = `curl -sk -b /run/jar -c /run/jar -u ana:${PASSWORD} https://127.0.0.1:9090/cockpit/login`;
       const browser = `while :; do ${login} --interface ${FROM}; sleep 5; done`;
+      // The first attempt can come before a service listens.
+      const again = '--property=Restart=always --property=RestartSec=2 --property=StartLimitIntervalSec=0';
       for (const [name, script] of Object.entries({ typed, desktop, browser })) {
         await guest.run(
-          `cat >/run/${name} && systemd-run --quiet --collect --unit=test-${name} bash /run/${name}`,
+          `cat >/run/${name} && systemd-run ${again} --quiet --collect --unit=test-${name} bash /run/${name}`,
           {
             input: script,
           },
