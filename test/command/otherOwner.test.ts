@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import {
+  chmodSync,
   chownSync,
   lchownSync,
   readdirSync,
@@ -75,6 +76,34 @@ describe('root in the directory of another account', { skip: lackingRoot() }, ()
     );
     assert.equal(readFileSync(victim, 'utf8'), 'precious');
     assert.equal(readlinkSync(link), victim);
+  });
+
+  test('does not follow that account’s link to a directory of root', async () => {
+    const directory = publicDirectory();
+    const link = join(foreignDirectory(), 'textfile');
+    symlinkSync(directory, link);
+    lchownSync(link, NOBODY, NOBODY);
+    const { status, stderr } = await runExporter(['-i', version.input, '-o', join(link, 'ssh.prom')]);
+    assert.equal(status, 1);
+    assert.match(stderr, /^error: cannot write .*: it is a symbolic link of another account \(uid 65534\)/);
+    assert.deepEqual(readdirSync(directory), []);
+  });
+
+  test('does not write where others can, unless the directory is sticky', async () => {
+    const directory = publicDirectory();
+    const run = () => runExporter(['-i', version.input, '-o', join(directory, 'ssh.prom')]);
+    for (const mode of [0o777, 0o757]) {
+      chmodSync(directory, mode);
+      const { status, stderr } = await run();
+      assert.equal(status, 1);
+      assert.match(
+        stderr,
+        /^error: cannot write into .*: other accounts can write there too; run chmod go-w /,
+      );
+    }
+    assert.deepEqual(readdirSync(directory), []);
+    chmodSync(directory, 0o1777);
+    assert.equal((await run()).status, 0);
   });
 
   test('follows a link of root there', async () => {
