@@ -20,7 +20,7 @@ export interface LogindSession {
   readonly leader: string;
 }
 
-export const SESSIONS_DIRECTORY = '/run/systemd/sessions';
+const SESSIONS_DIRECTORY = '/run/systemd/sessions';
 
 /** @param text of a session's file: lines of the form KEY=value */
 export function parseSession(text: string): LogindSession {

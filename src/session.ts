@@ -16,13 +16,6 @@ export interface Session extends Login {
   readonly loginTimestamp: number | undefined;
 }
 
-export interface Selection {
-  /** Every login rather than SSH sessions only. */
-  readonly all: boolean;
-  /** Keep the arguments of the command in WHAT. */
-  readonly args: boolean;
-}
-
 /** What to compare the rows of w with. */
 export interface Sources {
   /** The connections before w ran. */

@@ -1,7 +1,7 @@
 const NOT_PLAIN = /[^ -~]/;
 
 /** Whether a text is ASCII without control characters, and so is the same in bytes and needs no cleaning. */
-export const isPlain = (text: string) => !NOT_PLAIN.test(text);
+const isPlain = (text: string) => !NOT_PLAIN.test(text);
 
 /** C0 controls, DEL and C1 controls: what a terminal would act on. */
 const CONTROL = /\p{Cc}/gu;
