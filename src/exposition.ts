@@ -51,11 +51,8 @@ export function labelRenderer<L extends string>(
   names: readonly L[],
 ): (values: Readonly<Record<L, string>>) => string {
   if (names.length === 0) return () => '';
-  return (values) => {
-    let text = '';
-    for (const name of names) text += `${text === '' ? '{' : ','}${name}="${escapeLabelValue(values[name])}"`;
-    return `${text}}`;
-  };
+  // Joined, because V8 keeps what is put together by + in pieces: 1 KiB for a session.
+  return (values) => `{${names.map((name) => `${name}="${escapeLabelValue(values[name])}"`).join(',')}}`;
 }
 
 /** A number as Go's ParseFloat reads it; JavaScript only names infinity differently. */

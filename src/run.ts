@@ -17,7 +17,8 @@ import {
   UNVERIFIED_RULES,
 } from './metrics.ts';
 import type { Options } from './options.ts';
-import { agree, type Login, reconcile, selectLogins, toSessions } from './session.ts';
+import { agree, type Reconciliation, reconcile } from './reconcile.ts';
+import { type Session, selectSessions, withoutArguments } from './session.ts';
 import { type Connection, type ConnectionList, connectionReader } from './sshd/connections.ts';
 import { type LoginLog, readLogins } from './sshd/loginState.ts';
 import { KINDS } from './sshd/title.ts';
@@ -25,6 +26,7 @@ import { replaceFile } from './textfile.ts';
 import { requireOpenProc, runW } from './w/command.ts';
 import { type Listing, parse, type Row } from './w/parse.ts';
 import { readSaved } from './w/saved.ts';
+import { loginTimes } from './w/time.ts';
 
 const STANDARD_OUTPUT = 1;
 
@@ -72,37 +74,19 @@ function attempt<T>(log: Log, action: () => T): T | undefined {
   }
 }
 
-/** The current sessions and connections. */
-interface Sight {
-  readonly before: ConnectionList;
-  readonly after: ConnectionList;
-  /** Undefined when w failed. */
-  readonly rows: readonly Row[] | undefined;
-  readonly unparsedRows: number;
-}
-
 /** Combines w, sshd's processes and sshd's log. */
 function investigate(options: Options, host: Host, log: Log): Findings {
   if (!options.connections) return investigateW(options, host, log);
-  const sight = attempt(log, () => look(options, host, log));
-  const connections = sight?.after.connections ?? [];
-  const loginLog = investigateLogins(options, connections, host, log);
-  const others = [...(sight ? tallyConnections(sight.after, log) : []), ...tallyLogins(loginLog)];
-  if (!sight?.rows) return { others, unparsedRows: sight?.unparsedRows ?? 0 };
-  const fromLog = ({ monitor, pid }: Connection) => loginLog?.history?.clients.get(monitor ?? pid);
-  const sources = {
-    before: sight.before.connections,
-    after: connections,
-    clientOf: (connection: Connection) => clientOf(host, connection) ?? fromLog(connection),
-    logins: () => readSessions(host),
-  };
-  const { sessions, unlisted, unverified, leftOut } = reconcile(sight.rows, sources, options.all);
+  const { connections, loginLog, reconciliation, unparsedRows } = combine(options, host, log);
+  const others = [...(connections ? tallyConnections(connections, log) : []), ...tallyLogins(loginLog)];
+  if (!reconciliation) return { others, unparsedRows };
+  const { sessions, unlisted, unverified, leftOut } = reconciliation;
   for (const { row, reason } of leftOut) logLeftOut(row, reason, log);
   for (const { user, tty, unlisted } of sessions) {
     if (unlisted) log('debug', () => `w does not list ${user} on "${tty}"`);
   }
   return {
-    sessions: tallySessions(sessions, options, host),
+    sessions: tallySessions(drain(sessions), options, host),
     others: [
       tally(
         UNLISTED_RULES,
@@ -111,7 +95,42 @@ function investigate(options: Options, host: Host, log: Log): Findings {
       tally(UNVERIFIED_RULES, [{ sessions: unverified }]),
       ...others,
     ],
-    unparsedRows: sight.unparsedRows,
+    unparsedRows,
+  };
+}
+
+/** Each can be forgotten once it is counted: 100,000 are 55 MB on QuickJS. */
+function* drain(sessions: Session[]): Generator<Session> {
+  sessions.reverse();
+  for (let session = sessions.pop(); session; session = sessions.pop()) yield session;
+}
+
+/** What the three sources say together. */
+interface Combination {
+  /** Undefined when sshd's processes could not be read. */
+  readonly connections: ConnectionList | undefined;
+  readonly loginLog: LoginLog | undefined;
+  /** Undefined when w failed. */
+  readonly reconciliation: Reconciliation | undefined;
+  readonly unparsedRows: number;
+}
+
+function combine(options: Options, host: Host, log: Log): Combination {
+  const sight = attempt(log, () => look(options, host, log));
+  const connections = sight?.after.connections ?? [];
+  const loginLog = investigateLogins(options, connections, host, log);
+  const fromLog = ({ monitor, pid }: Connection) => loginLog?.history?.clients.get(monitor ?? pid);
+  const sources = {
+    before: sight?.before.connections ?? [],
+    after: connections,
+    clientOf: (connection: Connection) => clientOf(host, connection) ?? fromLog(connection),
+    logins: () => readSessions(host),
+  };
+  return {
+    connections: sight?.after,
+    loginLog,
+    reconciliation: sight?.rows && reconcile(sight.rows, sources, options.all),
+    unparsedRows: sight?.unparsedRows ?? 0,
   };
 }
 
@@ -122,6 +141,15 @@ function investigateW(options: Options, host: Host, log: Log): Findings {
     return investigateRows(parse(runW(host, options.timeout, log)), options, host, log);
   });
   return { ...findings, others: tallyLogins(investigateLogins(options, [], host, log)) };
+}
+
+/** The current sessions and connections. */
+interface Sight {
+  readonly before: ConnectionList;
+  readonly after: ConnectionList;
+  /** Undefined when w failed. */
+  readonly rows: readonly Row[] | undefined;
+  readonly unparsedRows: number;
 }
 
 /**
@@ -147,11 +175,11 @@ function look(options: Options, host: Host, log: Log): Sight {
 /** Sessions according to w only. */
 function investigateRows(listing: Listing, options: Options, host: Host, log: Log): Findings {
   let leftOut = 0;
-  const logins = selectLogins(listing, options.all, (row, reason) => {
+  const selected = selectSessions(listing, options.all, (row, reason) => {
     leftOut++;
     logLeftOut(row, reason, log);
   });
-  const sessions = tallySessions(logins, options, host);
+  const sessions = tallySessions(selected, options, host);
   checkReadable(sessions.count + leftOut, listing, log);
   return { sessions, unparsedRows: listing.unreadable.length };
 }
@@ -174,9 +202,9 @@ function investigateLogins(
   }
 }
 
-function tallySessions(logins: Iterable<Login>, options: Options, host: Host): Tally {
-  const moment = { now: host.now(), utcOffset: host.utcOffset };
-  return tally(sessionRules(options.labels), toSessions(logins, options.args, moment));
+function tallySessions(sessions: Iterable<Session>, { labels, args }: Options, host: Host): Tally {
+  const rules = sessionRules(labels, loginTimes({ now: host.now(), utcOffset: host.utcOffset }));
+  return tally(rules, args ? sessions : withoutArguments(sessions));
 }
 
 function tallyConnections({ connections, unreadable }: ConnectionList, log: Log): Tally[] {

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { anonymise } from '../scripts/anonymise.ts';
-import { isRemote } from '../src/session.ts';
+import { isRemote } from '../src/w/from.ts';
 import { parse, type Row } from '../src/w/parse.ts';
 import { ROOT } from './support/exporter.ts';
 import { DEFAULT_LAYOUT, printDuration, printW, WIDEST_LAYOUT, type WRow } from './support/w.ts';

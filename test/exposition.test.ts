@@ -10,9 +10,10 @@ import {
   UNLISTED_RULES,
   UNVERIFIED_RULES,
 } from '../src/metrics.ts';
-import { selectLogins, toSessions } from '../src/session.ts';
+import { selectSessions } from '../src/session.ts';
 import { cleanText } from '../src/text.ts';
 import { COLUMNS, type Column, type Row } from '../src/w/parse.ts';
+import { loginTimes } from '../src/w/time.ts';
 import { labelsOf, readExposition, soleValue } from './support/exposition.ts';
 import { momentOf } from './support/zone.ts';
 
@@ -35,9 +36,8 @@ function render(families: Iterable<MetricFamily>): string {
 
 function expose(rows: readonly Row[], labels: readonly Column[] = COLUMNS): string {
   const listing = { hasFrom: true, rows, unreadable: [] };
-  const logins = selectLogins(listing, true, () => assert.fail());
-  const sessions = toSessions(logins, true, momentOf(NOW));
-  return render(tally(sessionRules(labels), sessions).families);
+  const sessions = selectSessions(listing, true, () => assert.fail());
+  return render(tally(sessionRules(labels, loginTimes(momentOf(NOW))), sessions).families);
 }
 
 describe('render', () => {

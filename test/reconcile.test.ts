@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import type { LogindSession } from '../src/logind.ts';
-import { agree, type Reconciliation, reconcile } from '../src/session.ts';
+import { agree, type Reconciliation, reconcile } from '../src/reconcile.ts';
 import type { Connection } from '../src/sshd/connections.ts';
 import type { Kind } from '../src/sshd/title.ts';
 import type { Row } from '../src/w/parse.ts';

@@ -43,6 +43,20 @@ export function parseLogin(text: string, moment: Moment): number | undefined {
   return undefined;
 }
 
+/**
+ * Reads LOGIN@ of many rows, which share few login times: local time is the most expensive part of a row.
+ *
+ * @returns takes LOGIN@ as `parseLogin` does, and returns Unix time in seconds
+ */
+export function loginTimes(moment: Moment): (text: string) => number | undefined {
+  const known = new Map<string, number | undefined>();
+  return (text) => {
+    if (!known.has(text)) known.set(text, parseLogin(text, moment));
+    const milliseconds = known.get(text);
+    return milliseconds === undefined ? undefined : milliseconds / 1000;
+  };
+}
+
 /** w prints a clock time for logins up to 12 hours old, and for older ones of the same day. */
 function atClock(hour: number, minute: number, moment: Moment): number | undefined {
   if (hour > 23 || minute > 59) return undefined;

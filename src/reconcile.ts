@@ -1,0 +1,259 @@
+import type { LogindSession } from './logind.ts';
+import { notRemote, type Session, withClient } from './session.ts';
+import type { Connection } from './sshd/connections.ts';
+import type { Kind } from './sshd/title.ts';
+import { clientIn, isAddress, isRemote, withoutMark } from './w/from.ts';
+import type { Row } from './w/parse.ts';
+
+/** What to compare the rows of w with. */
+export interface Sources {
+  /** The connections before w ran. */
+  readonly before: readonly Connection[];
+  /** The connections after w ran. */
+  readonly after: readonly Connection[];
+  /** The client of a connection, if it is known. Only called if w does not show it. */
+  readonly clientOf: (connection: Connection) => string | undefined;
+  /** logind's sessions. Only called if w lists a login from a remote host that sshd does not serve. */
+  readonly logins: () => readonly LogindSession[];
+}
+
+export interface Reconciliation {
+  /** Those that w lists, in its order, then the others, in the order of the connections. For the caller to keep. */
+  readonly sessions: Session[];
+  /** Connections that w lists in no row. */
+  readonly unlisted: Readonly<Record<Kind, number>>;
+  /** How many SSH sessions only w knows. */
+  readonly unverified: number;
+  /** The rows that are no SSH session, and why not. */
+  readonly leftOut: readonly { readonly row: Row; readonly reason: string }[];
+}
+
+/**
+ * The SSH sessions: the rows of w that sshd serves or that come from a remote host, and the terminals and connections
+ * of sshd that have no row. Each row and each terminal is counted once.
+ *
+ * @param rows each an object of its own
+ * @param all count the other rows as sessions as well
+ */
+export function reconcile(rows: readonly Row[], sources: Sources, all: boolean): Reconciliation {
+  const unclaimed = new Unclaimed(sources);
+  const { connections, services } = explain(rows, unclaimed, sources);
+  const sessions: Session[] = [];
+  const leftOut: { row: Row; reason: string }[] = [];
+  let unverified = 0;
+  for (const row of rows) {
+    const connection = connections.get(row);
+    const reason = connection ? undefined : reasonToLeaveOut(row, services.get(row));
+    if (reason !== undefined) leftOut.push({ row, reason });
+    else if (!connection) unverified++;
+    if (reason !== undefined && !all) continue;
+    const from = connection ? clientOfRow(row, connection, sources) : withoutMark(row.from);
+    sessions.push(withClient(row, from));
+  }
+  const unlisted = { terminal: 0, notty: 0, forward: 0 };
+  for (const connection of sources.after) {
+    if (unclaimed.isWithoutRow(connection)) unlisted[connection.kind]++;
+    const ttys = unclaimed.terminalsOf(connection);
+    const from = ttys.length > 0 ? (sources.clientOf(connection) ?? '') : '';
+    for (const tty of ttys) sessions.push({ ...NOTHING, user: connection.user, tty, from });
+  }
+  return { sessions, unlisted, unverified, leftOut };
+}
+
+/** Whether rows and connections explain each other, so that no second look is needed. */
+export function agree(rows: readonly Row[], connections: readonly Connection[]): boolean {
+  // As many rows as there are terminals, or no use trying.
+  const places = connections.reduce((sum, { terminals }) => sum + Math.max(terminals.length, 1), 0);
+  if (rows.length < places || rows.filter(({ from }) => isAddress(from)).length > places) return false;
+  const nothing = { clientOf: () => undefined, logins: () => [] };
+  const { sessions, unverified } = reconcile(
+    rows,
+    { before: connections, after: connections, ...nothing },
+    false,
+  );
+  return unverified === 0 && sessions.every(({ unlisted }) => !unlisted);
+}
+
+const NOTHING = { login: '', idle: '', jcpu: '', pcpu: '', what: '', unlisted: true } as const;
+
+/** What made a row, where that is known: a connection, or a service other than sshd. */
+interface Origins {
+  readonly connections: ReadonlyMap<Row, Connection>;
+  readonly services: ReadonlyMap<Row, string>;
+}
+
+/** Finds out what made each row: by its terminal or, if it has none, by elimination. */
+function explain(rows: readonly Row[], unclaimed: Unclaimed, sources: Sources): Origins {
+  const connections = new Map<Row, Connection>();
+  const candidates = sort(rows.filter(({ user }) => unclaimed.hasUser(user)));
+  for (const row of candidates) assign(row, unclaimed.takeTerminal(row));
+  const remote = rows.filter((row) => isAddress(row.from) && !connections.has(row));
+  const logins = unclaimed.areTooFewFor(remote) ? sources.logins() : [];
+  const services = findServices(remote, logins);
+  for (const row of candidates) {
+    if (row.tty === '' && !services.has(row)) assign(row, unclaimed.take(row));
+  }
+  return { connections, services };
+
+  function assign(row: Row, connection: Connection | undefined): void {
+    if (connection) connections.set(row, connection);
+  }
+}
+
+/** In any fixed order, but of two rows that may belong to one connection first the one that names a client. */
+function sort(rows: readonly Row[]): readonly Row[] {
+  const ranked = rows.map((row) => ({ row, rank: rank(row) }));
+  ranked.sort(
+    (a, b) => a.rank - b.rank || compareText(a.row.from, b.row.from) || compareText(a.row.tty, b.row.tty),
+  );
+  return ranked.map(({ row }) => row);
+}
+
+/** First addresses, then names, then what is neither. */
+function rank({ from }: Row): number {
+  if (isAddress(from)) return 0;
+  return clientIn(from) === '' ? 2 : 1;
+}
+
+const compareText = (a: string, b: string) => (a === b ? 0 : a < b ? -1 : 1);
+
+/** To which kinds a row without a terminal belongs: first those that cannot have any other. */
+const BLANK_ROWS: readonly Kind[] = ['notty', 'forward', 'terminal'];
+
+/** The connections and terminals for which no row has been found yet. */
+class Unclaimed {
+  readonly #before: ReadonlyMap<number, Connection>;
+  readonly #byTerminal = new Map<string, Connection>();
+  /** Those without any row, by user as w prints it, in the order of BLANK_ROWS. */
+  readonly #withoutRow = new Map<string, Set<Connection>>();
+  readonly #claimed = new Map<Connection, Set<string>>();
+
+  constructor({ before, after }: Sources) {
+    this.#before = new Map(before.map((connection) => [connection.pid, connection]));
+    const now = new Set(after.map(({ pid }) => pid));
+    // Connections that are new since may not have existed when w ran.
+    const connections = [
+      ...after.filter(({ pid }) => this.#before.has(pid)),
+      ...before.filter(({ pid }) => !now.has(pid)),
+      ...after.filter(({ pid }) => !this.#before.has(pid)),
+    ];
+    for (const connection of connections) {
+      const earlier = this.#before.get(connection.pid)?.terminals ?? [];
+      for (const tty of [...connection.terminals, ...earlier]) {
+        this.#byTerminal.set(key(connection.userInW, tty), connection);
+      }
+    }
+    for (const connection of BLANK_ROWS.flatMap((kind) => connections.filter((each) => each.kind === kind))) {
+      const ofUser = this.#withoutRow.get(connection.userInW);
+      if (ofUser) ofUser.add(connection);
+      else this.#withoutRow.set(connection.userInW, new Set([connection]));
+    }
+  }
+
+  /** Whether a row of that user can belong to a connection. */
+  hasUser(user: string): boolean {
+    return this.#withoutRow.has(user);
+  }
+
+  /** The connection that the terminal of a row belongs to. */
+  takeTerminal({ user, tty }: Row): Connection | undefined {
+    const connection = this.#byTerminal.get(key(user, tty));
+    if (connection) this.#claim(connection, tty);
+    return connection;
+  }
+
+  /** A connection for a row without a terminal. Without a client, it is not that of a terminal: w knows its client. */
+  take({ user, from }: Row): Connection | undefined {
+    const [first] = this.#withoutRow.get(user) ?? [];
+    if (!first || (first.kind === 'terminal' && clientIn(from) === '')) return undefined;
+    this.#claim(first, first.terminals[0] ?? '');
+    return first;
+  }
+
+  /** Whether, judging by their number, some of these rows are not sshd's. */
+  areTooFewFor(rows: readonly Row[]): boolean {
+    const counts = new Map<string, number>();
+    for (const { user, tty } of rows) {
+      if (tty !== '') return true;
+      counts.set(user, (counts.get(user) ?? 0) + 1);
+    }
+    return [...counts].some(([user, count]) => {
+      const others = [...(this.#withoutRow.get(user) ?? [])].filter(({ kind }) => kind !== 'terminal');
+      return count > others.length;
+    });
+  }
+
+  /** The terminals of a connection that have no row; an empty name if it has neither a terminal nor a row. */
+  terminalsOf(connection: Connection): readonly string[] {
+    const claimed = this.#claimed.get(connection);
+    if (!claimed) return connection.terminals.length > 0 ? connection.terminals : [''];
+    return connection.terminals.filter((tty) => !claimed.has(tty));
+  }
+
+  /** Whether w lists nothing of a connection that was the same before w ran. */
+  isWithoutRow(connection: Connection): boolean {
+    const before = this.#before.get(connection.pid);
+    const isSame =
+      before?.kind === connection.kind && String(before.terminals) === String(connection.terminals);
+    return isSame && !this.#claimed.has(connection);
+  }
+
+  #claim(connection: Connection, tty: string): void {
+    this.#byTerminal.delete(key(connection.userInW, tty));
+    this.#withoutRow.get(connection.userInW)?.delete(connection);
+    const claimed = this.#claimed.get(connection);
+    if (claimed) claimed.add(tty);
+    else this.#claimed.set(connection, new Set([tty]));
+  }
+}
+
+const key = (user: string, place: string) => `${place} ${user}`;
+
+/**
+ * The services other than sshd that let users in from other hosts: xrdp, cockpit and telnetd. A user can have some
+ * others, such as su, open a session that looks as wanted.
+ */
+const OTHER_SERVICES = ['xrdp-sesman', 'cockpit', 'login', 'remote'];
+
+/** Finds the service of each row by its terminal, or else by user and client. A login explains one row. */
+function findServices(rows: readonly Row[], logins: readonly LogindSession[]): ReadonlyMap<Row, string> {
+  const services = new Map<Row, string>();
+  let unused = logins.filter(({ service }) => OTHER_SERVICES.includes(service));
+  if (unused.length === 0) return services;
+  const sorted = sort(rows);
+  for (const place of ['tty', 'client'] as const) {
+    const byPlace = new Map<string, LogindSession[]>();
+    for (const login of unused) {
+      if (login[place] === '') continue;
+      const same = byPlace.get(key(login.user, login[place]));
+      if (same) same.push(login);
+      else byPlace.set(key(login.user, login[place]), [login]);
+    }
+    const used = new Set<LogindSession>();
+    for (const row of sorted) {
+      if (services.has(row)) continue;
+      const login = byPlace.get(key(row.user, place === 'tty' ? row.tty : row.from))?.pop();
+      if (!login) continue;
+      used.add(login);
+      services.set(row, login.service);
+    }
+    unused = unused.filter((login) => !used.has(login));
+  }
+  return services;
+}
+
+/** @returns undefined for an SSH session, which is one that sshd of this host does not serve */
+function reasonToLeaveOut({ tty, from }: Row, service: string | undefined): string | undefined {
+  if (service !== undefined) return `it is a login of ${service}`;
+  if (isAddress(from)) return undefined;
+  if (isRemote(from)) return `sshd does not serve "${tty}", and "${from}" is not an address`;
+  return notRemote(from);
+}
+
+/** In w of Debian 12, the first four bytes of an IPv6 address that ends with zeros: no client has such an IPv4 one. */
+const RESERVED = /^2(?:4\d|5[0-5])\./;
+
+function clientOfRow({ from }: Row, connection: Connection, { clientOf }: Sources): string {
+  const client = clientIn(from);
+  return client === '' || RESERVED.test(client) ? (clientOf(connection) ?? client) : client;
+}
