@@ -14,20 +14,12 @@ import { selectLogins, toSessions } from '../src/session.ts';
 import { cleanText } from '../src/text.ts';
 import { COLUMNS, type Column, type Row } from '../src/w/parse.ts';
 import { labelsOf, readExposition, soleValue } from './support/exposition.ts';
+import { READ } from './support/w.ts';
 import { momentOf } from './support/zone.ts';
 
 const NOW = new Date('2026-11-23T15:00:00Z');
 
-const row: Row = {
-  user: 'pi',
-  tty: 'pts/0',
-  from: '10.0.0.5',
-  login: '11:19',
-  idle: '5.00s',
-  jcpu: '0.10s',
-  pcpu: '0.20s',
-  what: 'vim',
-};
+const row: Row = { ...READ, jcpu: '0.10s', pcpu: '0.20s' };
 
 function render(families: Iterable<MetricFamily>): string {
   return [...renderPieces(families)].join('');

@@ -2,21 +2,18 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { COLUMNS, parse } from '../src/w/parse.ts';
-import { DEFAULT_LAYOUT, printDuration, printLogin, printW, WIDEST_LAYOUT, type WRow } from './support/w.ts';
+import {
+  DEFAULT_LAYOUT,
+  READ as parsed,
+  printDuration,
+  printLogin,
+  printW,
+  PRINTED as row,
+  WIDEST_LAYOUT,
+  type WRow,
+} from './support/w.ts';
 
 const NOW = new Date('2026-11-23T15:00:00');
-
-const row: WRow = {
-  user: 'pi',
-  tty: 'pts/0',
-  from: '10.0.0.5',
-  login: '11:19',
-  idle: printDuration(5),
-  jcpu: printDuration(0.05),
-  pcpu: printDuration(undefined),
-  what: 'vim notes',
-};
-const parsed = { ...row, idle: '5.00s', jcpu: '0.05s', pcpu: '?' };
 
 /** @param size of the pieces that the output comes in, in bytes */
 function read(output: Buffer, size = output.length) {
@@ -213,13 +210,7 @@ describe('parse', () => {
       ),
     ]);
     const result = read(output);
-    const printed = rows.map((each) => ({
-      ...each,
-      what: each.what.trim(),
-      idle: '5.00s',
-      jcpu: '0.05s',
-      pcpu: '?',
-    }));
+    const printed = rows.map(({ tty, what }) => ({ ...parsed, tty, what: what.trim() }));
     assert.deepEqual(result.rows, [...printed, ...printed]);
     assert.equal(result.unreadable[0], flood.slice(0, 1000));
   });

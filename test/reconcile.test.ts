@@ -7,11 +7,15 @@ import { agree, type Reconciliation, reconcile } from '../src/session.ts';
 import type { Connection } from '../src/sshd/connections.ts';
 import type { Kind } from '../src/sshd/title.ts';
 import type { Row } from '../src/w/parse.ts';
+import { READ } from './support/w.ts';
 
-/** In short: "user tty from", where a blank is "_". */
+/** Words, of which "_" stands for a blank. */
+const wordsOf = (text: string) => text.split(' ').map((word) => (word === '_' ? '' : word));
+
+/** In short: "user tty from". */
 function row(text: string): Row {
-  const [user = '', tty = '', from = ''] = text.split(' ').map((word) => (word === '_' ? '' : word));
-  return { user, tty, from, login: '11:19', idle: '5.00s', jcpu: '0.05s', pcpu: '0.01s', what: 'vim' };
+  const [user = '', tty = '', from = ''] = wordsOf(text);
+  return { ...READ, user, tty, from };
 }
 
 let pids = 100;
@@ -26,9 +30,7 @@ function connection(text: string, pid = pids++): Connection {
 
 /** In short: "user tty client service". */
 function login(text: string): LogindSession {
-  const [user = '', tty = '', client = '', service = ''] = text
-    .split(' ')
-    .map((word) => (word === '_' ? '' : word));
+  const [user = '', tty = '', client = '', service = ''] = wordsOf(text);
   return { user, uid: '1000', tty, client, service, leader: '1' };
 }
 

@@ -2,20 +2,12 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { selectLogins, toSessions } from '../src/session.ts';
 import type { Row } from '../src/w/parse.ts';
+import { READ } from './support/w.ts';
 import { momentOf } from './support/zone.ts';
 
 const NOW = new Date('2026-11-23T15:00:00');
 
-const row: Row = {
-  user: 'pi',
-  tty: 'pts/0',
-  from: '10.0.0.5',
-  login: '11:19',
-  idle: '5.00s',
-  jcpu: '0.05s',
-  pcpu: '0.01s',
-  what: 'vim  secret plan',
-};
+const row: Row = { ...READ, what: 'vim  secret plan' };
 
 const ssh = { all: false, args: true };
 

@@ -6,20 +6,11 @@ import { describe, it, type TestContext } from 'node:test';
 import { exporter, HOST, ROOT, scratch, standInW } from '../support/exporter.ts';
 import { labelsOf, readExposition, soleValue } from '../support/exposition.ts';
 import { until } from '../support/process.ts';
-import { DEFAULT_LAYOUT, printDuration, printW, WIDEST_LAYOUT, type WRow } from '../support/w.ts';
+import { DEFAULT_LAYOUT, PRINTED, printW, WIDEST_LAYOUT, type WRow } from '../support/w.ts';
 
 const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
 
-const row: WRow = {
-  user: 'pi',
-  tty: 'pts/0',
-  from: '10.0.0.5',
-  login: '00:00',
-  idle: printDuration(5),
-  jcpu: printDuration(0.05),
-  pcpu: printDuration(undefined),
-  what: 'vim secret',
-};
+const row: WRow = { ...PRINTED, login: '00:00', what: 'vim secret' };
 const console_: WRow = { ...row, user: 'ana', tty: 'tty1', from: '-' };
 
 const SAVED = printW([row, console_], DEFAULT_LAYOUT).toString();
