@@ -154,7 +154,7 @@ describe('parse', () => {
         .string({ unit: 'binary', maxLength })
         .map((value) => value.replace(/[\p{Cc}]|^ +| +$/gu, ''))
         .filter((value) => value === value.replace(/^ +| +$/g, ''));
-    const bytes = (value: string, most: number) => Buffer.from(value).length <= most;
+    const bytes = (value: string, max: number) => Buffer.from(value).length <= max;
     const seconds = fc.option(fc.nat(300 * 86_400), { nil: undefined }).map(printDuration);
     const anyRow = fc.record<WRow>({
       user: text(32).filter((value) => bytes(value, 32)),

@@ -373,8 +373,9 @@ describe('a Prometheus', { skip: programs || lackingRoot() }, () => {
     for (const { title, targets } of dashboard.panels) {
       for (const { expr, instant } of targets) {
         const expression = substitute(expr, values);
-        const result = await (instant ? prometheus.query(expression) : prometheus.queryRange(expression));
-        assert.ok(result.length > 0, `${title}: no data for ${expression}`);
+        const ask = () => (instant ? prometheus.query(expression) : prometheus.queryRange(expression));
+        // A rate needs two scrapes.
+        await until(`${title}: ${expression} gives data`, async () => (await ask()).length > 0);
       }
     }
   });

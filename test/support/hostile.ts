@@ -81,8 +81,8 @@ const piece = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom(...BROKEN) },
 );
 
-/** @param most the largest number of pieces */
-const text = (most: number) => fc.array(piece, { maxLength: most }).map((pieces) => pieces.join(''));
+/** @param max the largest number of pieces */
+const text = (max: number) => fc.array(piece, { maxLength: max }).map((pieces) => pieces.join(''));
 const long = fc.tuple(piece, fc.integer({ min: 1, max: 600 })).map(([part, times]) => part.repeat(times));
 
 /** Names of clients that the rules for displays, windows and seats could be fooled by. */
@@ -127,7 +127,7 @@ const anyLogin: fc.Arbitrary<Login> = fc
   .map(({ origin, ...rest }) => ({ ...rest, ...origin }));
 
 /** A terminal takes lines of at most 4 KiB, and a name is sent through one in base64. */
-const LONGEST_NAME = 2_000;
+const MAX_NAME_LENGTH = 2_000;
 const NEWLINES = [
   '\n',
   '\r\n',
@@ -145,7 +145,7 @@ export function hostileNames(count: number, seed: number): string[] {
   const name = fc.oneof({ weight: 9, arbitrary: short }, { weight: 1, arbitrary: long });
   return fc
     .sample(name, { numRuns: count, seed })
-    .map((text) => text.replaceAll('\0', '').slice(0, LONGEST_NAME));
+    .map((text) => text.replaceAll('\0', '').slice(0, MAX_NAME_LENGTH));
 }
 
 /** @returns that many logins, the same ones for the same seed; every tenth is there twice */
