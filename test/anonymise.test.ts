@@ -41,7 +41,7 @@ describe('anonymise', () => {
     }
   });
 
-  it('refuses what has no column names', () => {
+  it('refuses text without column names', () => {
     assert.throws(() => anonymise(Buffer.from('hello\n')), /not the output of w/);
   });
 

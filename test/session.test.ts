@@ -16,7 +16,7 @@ function select(rows: readonly Row[], { all, args } = ssh, hasFrom = true, leave
   return [...toSessions(logins, args, momentOf(NOW))];
 }
 
-describe('an SSH session, as far as w alone tells,', () => {
+describe('an SSH session, judged by w only,', () => {
   const remote = [
     '10.0.0.5',
     '127.0.0.1',
@@ -67,7 +67,7 @@ describe('an SSH session, as far as w alone tells,', () => {
     });
   }
 
-  it('of mosh comes from its client, without the mark of w', () => {
+  it('of mosh comes from its client, without the "-" that w appends', () => {
     assert.equal(select([{ ...row, from: '10.0.0.5-' }])[0]?.from, '10.0.0.5');
     assert.equal(select([{ ...row, from: '-' }], { all: true, args: true })[0]?.from, '');
   });
@@ -85,7 +85,7 @@ describe('sessions', () => {
     ]);
   });
 
-  it('lose the arguments of their command where they are not wanted', () => {
+  it('lose the arguments of their command with --no-args', () => {
     const what = (text: string) => select([{ ...row, what: text }], { all: false, args: false })[0]?.what;
     assert.equal(what('vim  secret plan'), 'vim');
     assert.equal(what('-bash'), '-bash');
@@ -94,7 +94,7 @@ describe('sessions', () => {
     assert.equal(what(''), '');
   });
 
-  it('cannot be told from others without FROM', () => {
+  it('cannot be recognised without FROM', () => {
     assert.throws(() => select([row], ssh, false), /no FROM column.*w -i.*--all/);
     assert.equal(select([row], { all: true, args: true }, false).length, 1);
   });

@@ -93,7 +93,7 @@ function environment(pid: string): string {
   }
 }
 
-test('the search for children that are left finds one', async () => {
+test('the search for left-over children finds one', async () => {
   const mark = randomUUID();
   const child = start(['env', `MARK=${mark}`, 'sleep', '20'], { stdio: 'ignore' });
   await until('the child is found', () => processesWith(mark).length === 1);

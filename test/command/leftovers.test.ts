@@ -27,7 +27,7 @@ function setAge(path: string, age: number): void {
   lutimesSync(path, time, time);
 }
 
-test('a run leaves alone the files of another account, links and what the future wrote', {
+test('a run keeps left-over files of another account, links, and files with a time in the future', {
   skip: lackingRoot(),
 }, async () => {
   const own = join(textfiles, 'ssh.prom.1');

@@ -35,7 +35,7 @@ describe('the command of the package', { skip: lackingGuests() }, () => {
     });
   }
 
-  it('refuses quickjs-ng, starts Node.js without QuickJS, and says so when there is neither', async () => {
+  it('refuses quickjs-ng, starts Node.js without QuickJS, and fails without either', async () => {
     const run = (option: string) => guest.exec(`ssh-sessions-exporter ${option}`);
     await guest.run('mv /usr/bin/qjs /usr/bin/qjs.real');
     const otherQuickJs = [
