@@ -58,7 +58,7 @@ describe('the command of the package', { skip: lackingGuests() }, () => {
     assert.deepEqual(neither, {
       status: 1,
       stdout: '',
-      stderr: 'error: neither /usr/bin/qjs nor /usr/bin/node is there; install quickjs or nodejs\n',
+      stderr: 'error: neither /usr/bin/qjs nor /usr/bin/node exists; install quickjs or nodejs\n',
     });
   });
 });
