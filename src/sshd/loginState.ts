@@ -194,7 +194,7 @@ function readState(host: Host, origin: string, log: Log): State | undefined {
   return undefined;
 }
 
-/** Less time since the boot means another boot; an earlier time of day, that the clock was set back. */
+/** The time since the boot tells another boot, and the clock that it was set back. */
 const isLater = (time: Moment, than: Moment) => time.uptime > than.uptime || time.now > than.now + TOLERANCE;
 
 function readText(host: Host, path: string, size: number): string {
