@@ -1,6 +1,6 @@
 /**
- * Output of w without what tells of people and machines, at the same widths: users, clients, paths and arguments
- * are replaced. Equal names stay equal; different ones stay different as far as their length allows.
+ * Output of w without anything that identifies people or machines, at the same widths: users, clients, paths and
+ * arguments are replaced. Equal names stay equal; different ones stay different as far as their length allows.
  *
  * @param output of w, with its column names
  */
@@ -29,7 +29,7 @@ function anonymiseRow(line: string, names: string, replace: (name: string) => st
   ].join('');
 }
 
-/** What w and other programs put in the place of a client decides what is an SSH session, so it stays. */
+/** The words that w and other programs print for no client decide what is an SSH session, so they stay. */
 function anonymiseClient(from: string, replace: (name: string) => string): string {
   if (/^(?:[-: ]|tty\d|tmux\(|login-|mosh-|localhost\b)/.test(from)) return from;
   const window = from.indexOf(':S.');

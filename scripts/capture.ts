@@ -1,5 +1,5 @@
 /**
- * Makes a fixture of what w prints on this machine, without what tells of people and machines:
+ * Makes a fixture of what w prints on this machine, without anything that identifies people or machines:
  *
  *   npm run capture -- NAME
  */

@@ -1,7 +1,7 @@
 /**
  * What systemd-logind knows of sessions, from the files that it keeps for itself (session_save in logind-session.c).
- * Their format is not promised to anyone, so whatever does not fit is unknown. They are only read when w leaves a
- * question open: its D-Bus interface takes longer, and any user can keep others from it.
+ * Their format is not a public interface, so a value that does not fit is unknown. They are read only if w leaves a
+ * question open. logind's D-Bus interface takes longer, and any user can block it.
  */
 import type { Host } from './host/host.ts';
 import type { Connection } from './sshd/connections.ts';
@@ -12,7 +12,7 @@ export interface LogindSession {
   readonly user: string;
   readonly uid: string;
   readonly tty: string;
-  /** An address, or a name where the service looked it up. */
+  /** An address, or a name if the service looked it up. */
   readonly client: string;
   /** Such as `sshd`. */
   readonly service: string;
@@ -42,7 +42,7 @@ export function parseSession(text: string): LogindSession {
   };
 }
 
-/** The sessions of all services, in no order; none where logind does not run. */
+/** The sessions of all services, in no order; none if logind does not run. */
 export function readSessions(host: Host, directory = SESSIONS_DIRECTORY): LogindSession[] {
   return list(host, directory).flatMap((id) => readSession(host, `${directory}/${id}`) ?? []);
 }
@@ -61,8 +61,8 @@ export function clientOf(
   const id = sessionOf(readIfThere(host, `${proc}/${pid}/cgroup`));
   const session = id === undefined ? undefined : readSession(host, `${directory}/${id}`);
   if (session?.service !== 'sshd' || session.uid !== String(uid)) return undefined;
-  // An sshd that was started by hand has the control group of the login of whoever did so. The leader of an orphan
-  // has been killed.
+  // An sshd that was started by hand has the control group of the login that started it. The leader of an orphan has
+  // been killed.
   const isOwn = session.leader === String(monitor ?? pid);
   const isOrphan = monitor === undefined && uid !== 0;
   return (isOwn || isOrphan) && session.client !== '' ? session.client : undefined;

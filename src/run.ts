@@ -197,7 +197,7 @@ function investigateLogins(
   try {
     return readLogins(host, options.timeout, loggedBy, log);
   } catch (error) {
-    log('warning', `logins: ${reasonOf(error)}; look at the limits of the service, or use --no-logins`);
+    log('warning', `logins: ${reasonOf(error)}; check the limits of the service, or use --no-logins`);
     return { success: false, history: undefined };
   }
 }

@@ -34,8 +34,8 @@ export function cleanText(bytes: string): string {
 }
 
 /**
- * UTF-8 (RFC 3629, section 4): the second alternative is a character that is cut short. TextDecoder replaces that as
- * a whole, too, but QuickJS has none.
+ * UTF-8 (RFC 3629, section 4): the second alternative is a character that is cut short. TextDecoder also replaces that
+ * as a whole, but QuickJS has none.
  */
 const NOT_ASCII =
   /([\xc2-\xdf][\x80-\xbf]|(?:\xe0[\xa0-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]|\xed[\x80-\x9f])[\x80-\xbf]|(?:\xf0[\x90-\xbf]|[\xf1-\xf3][\x80-\xbf]|\xf4[\x80-\x8f])[\x80-\xbf]{2})|\xe0[\xa0-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]|\xed[\x80-\x9f]|(?:\xf0[\x90-\xbf]|[\xf1-\xf3][\x80-\xbf]|\xf4[\x80-\x8f])[\x80-\xbf]?|[\x80-\xff]/g;

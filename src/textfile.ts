@@ -7,13 +7,13 @@ const PUBLIC = 0o644;
 
 /**
  * chown(2) leaves an owner of -1 as it is. Otherwise write-file-atomic gives the new file the owner of the
- * old one, which root without capabilities may not.
+ * old one, which root may not do without capabilities.
  */
 const KEEP_OWNER = { uid: -1, gid: -1 };
 
 /** In milliseconds. */
 const LEFTOVER_AGE = 60_000;
-/** As the kernel has it: path_resolution(7). */
+/** The kernel's limit: path_resolution(7). */
 const MAX_LINKS = 40;
 
 const WRITABLE_BY_GROUP = 0o020;
@@ -22,11 +22,10 @@ const WRITABLE_BY_OTHERS = 0o002;
 const STICKY = 0o1000;
 
 /**
- * Replaces a file in one step, so that a reader finds the old text or the new one, whole. What an earlier
- * run left behind when it was killed is removed on the way.
+ * Replaces a file in one step, so that a reader finds the old text or the new one, whole. Also removes what
+ * killed runs have left behind.
  *
- * @param text in pieces, each of which is asked for when it is written: 100,000 sessions are 50 MB, too much to put
- *   together first
+ * @param text in pieces, made while they are written: 100,000 sessions are 50 MB, too much to keep in memory
  * @throws Failure when the file cannot be written; the old one is then as it was
  */
 export function replaceFile(host: Host, path: string, text: Iterable<string>, mode = PUBLIC): void {
@@ -83,7 +82,7 @@ function findTarget(host: Host, path: string): Target {
   throw new Failure(`cannot write ${path}: too many links; name the file itself with --output`);
 }
 
-/** Who owns a link decides which file is overwritten: root must not do that for another account. */
+/** The owner of a link decides which file is overwritten, so root follows no link of another account. */
 function requireOwnLink(host: Host, link: string, { uid }: FileStatus): void {
   if (uid === 0 || uid === host.uid()) return;
   throw new Failure(
@@ -98,10 +97,10 @@ function requireReplaceable(path: string, status: FileStatus | undefined): void 
 }
 
 /**
- * Opens the directory to write in. Whoever can rename files there decides what the program writes to, and whoever
- * can rename the directory or one above it decides which directory that is. So everything is checked on what has been
- * opened and goes through that: it is the directory of that path, and nobody else can rename files in it. Debian's
- * textfile directory is root's, but not the one above it.
+ * Opens the directory to write in. An account that can rename files in it decides what the program writes to; one that
+ * can rename the directory or one above it decides which directory that is. So all checks and writes go through the
+ * open directory: it is the one at that path, and nobody else can rename files in it. Debian's textfile directory
+ * belongs to root, but the one above it does not.
  */
 function openSafeDirectory(host: Host, path: string): FileHandle {
   const owner = actAsOwner(host, path);
@@ -113,7 +112,7 @@ function openSafeDirectory(host: Host, path: string): FileHandle {
       throw new Failure(`cannot write into ${path}: it is not a directory; name another file with --output`);
     if (host.readLink(here) !== path || (status.uid !== owner && status.uid !== 0)) {
       throw new Failure(
-        `cannot write into ${path}: another account replaced it just now; check who owns what is above`,
+        `cannot write into ${path}: another account has just replaced it; check who owns the directories above`,
       );
     }
     if (isWritableByStrangers(status)) {
@@ -131,12 +130,12 @@ function openSafeDirectory(host: Host, path: string): FileHandle {
 
 function isWritableByStrangers({ mode, uid, gid }: FileStatus): boolean {
   if ((mode & STICKY) !== 0) return false;
-  // The group of an account alone has the account's number.
+  // Debian gives an account a group of its own, of the same number.
   return (mode & WRITABLE_BY_OTHERS) !== 0 || ((mode & WRITABLE_BY_GROUP) !== 0 && gid !== uid);
 }
 
 /**
- * Where another account owns the directory, root writes with no more rights than that account has.
+ * If another account owns the directory, root writes with no more rights than that account has.
  *
  * @returns the account that writes
  */
@@ -146,7 +145,7 @@ function actAsOwner(host: Host, path: string): number {
   if (!status || status.uid === 0 || status.uid === own) return own;
   if (own === 0 && host.actAs(status.uid, status.gid)) return status.uid;
   throw new Failure(
-    `cannot write into ${path}: it belongs to another account, whose rights cannot be taken on here; ` +
+    `cannot write into ${path}: it belongs to another account, and this interpreter cannot switch to that one; ` +
       `run as that account: sudo -u '#${status.uid}' ssh-sessions-exporter`,
   );
 }

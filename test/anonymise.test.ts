@@ -6,16 +6,12 @@ import { anonymise } from '../scripts/anonymise.ts';
 import { isRemote } from '../src/w/from.ts';
 import { parse, type Row } from '../src/w/parse.ts';
 import { ROOT } from './support/exporter.ts';
-import { DEFAULT_LAYOUT, printDuration, printW, WIDEST_LAYOUT, type WRow } from './support/w.ts';
+import { DEFAULT_LAYOUT, PRINTED, printW, WIDEST_LAYOUT, type WRow } from './support/w.ts';
 
 const row: WRow = {
+  ...PRINTED,
   user: 'alice',
-  tty: 'pts/0',
   from: '203.0.113.77',
-  login: '11:19',
-  idle: printDuration(5),
-  jcpu: printDuration(0.05),
-  pcpu: printDuration(1),
   what: '/home/alice/bin/deploy --token s3cr3t Ärger',
 };
 
@@ -45,7 +41,7 @@ describe('anonymise', () => {
     }
   });
 
-  it('refuses what has no column names', () => {
+  it('refuses text without column names', () => {
     assert.throws(() => anonymise(Buffer.from('hello\n')), /not the output of w/);
   });
 

@@ -94,7 +94,7 @@ describe('a connection', () => {
     [Buffer.from([...Buffer.from('sshd: j'), 0xff, ...Buffer.from('\n@notty')]), 'j\uFFFD\uFFFD', 'notty'],
   ] as const;
   for (const [title, user, kind] of titles) {
-    it(`is what "${title}" stands for`, (context) => {
+    it(`is understood from "${title}"`, (context) => {
       const found = read(proc(context, ...connection(title)));
       assert.deepEqual(found, { connections: [{ user, kind }], unreadable: [] });
     });
@@ -105,7 +105,7 @@ describe('a connection', () => {
     assert.deepEqual(connections, [{ user: 'pi', kind: 'forward' }]);
   });
 
-  it('of root has one process, and a monitor like any other from OpenSSH 9.8 on', (context) => {
+  it('of root has one process, and a monitor only from OpenSSH 9.8 on', (context) => {
     const root = { pid: 21, title: 'sshd-session: root@pts/0' };
     const monitor = { pid: 20, title: 'sshd-session: root [priv]' };
     for (const tree of [[root], [monitor, { ...root, parent: 20 }]]) {
@@ -120,7 +120,7 @@ describe('a connection', () => {
     assert.deepEqual(connections, [{ user: 'root', kind: 'notty' }]);
   });
 
-  it('may have no listener: sshd -i, or one that was restarted', (context) => {
+  it('needs no listener (sshd -i, or a listener that was restarted)', (context) => {
     const [monitor, served] = connection('sshd: pi@notty');
     assert.ok(monitor && served);
     const root = { pid: 30, parent: 1, title: 'sshd: root@notty' };
@@ -144,9 +144,7 @@ describe('a connection', () => {
       unreadable: [],
     });
   });
-});
 
-describe('a connection', () => {
   it('has its terminals in order, its processes and the ID of its user', (context) => {
     const root = { pid: 30, title: 'sshd: root@pts/1' };
     const tree = proc(context, ...connection('sshd: pi@pts/3,pts/0'), root);
@@ -189,7 +187,7 @@ describe('a connection', () => {
     ['sshd: johnsmith@not', 'notty', []],
   ] as const;
   for (const [title, kind, terminals] of cut) {
-    it(`is what "${title}" stands for, which sshd had no room to complete`, (context) => {
+    it(`is understood from "${title}", which sshd had no room to complete`, (context) => {
       const tree = proc(context, ...connection(title, PI, 'sshd', 'johnsmith'));
       const { connections, unreadable } = readConnections(host, tree);
       const found = connections.map((each) => [each.user, each.kind, each.terminals]);
@@ -197,12 +195,12 @@ describe('a connection', () => {
     });
   }
 
-  it('is of an account whose name looks like a place that was cut', (context) => {
+  it('keeps the name of an account that looks like a cut terminal', (context) => {
     const tree = proc(context, ...connection('sshd: joe@pt', PI, 'sshd', 'joe@pt'));
     assert.deepEqual(read(tree).connections, [{ user: 'joe@pt', kind: 'forward' }]);
   });
 
-  it('has a monitor whose title was cut', (context) => {
+  it('is found although the title of its monitor was cut', (context) => {
     const [monitor, served] = connection('sshd: pi@notty');
     assert.ok(monitor && served);
     const tree = proc(context, { ...monitor, title: 'sshd: pi [pr' }, served);
@@ -225,7 +223,7 @@ describe('a connection whose monitor was killed', () => {
     brief(readConnections(on, proc(context, ...processes)));
   const nothing = { connections: [], unreadable: [] };
 
-  it('is one if its user has the account that it names', (context) => {
+  it('counts if its process belongs to the account that it names', (context) => {
     const on = hostWith('pi:x:1000:100::/home/pi:/bin/bash\n');
     assert.deepEqual(found(context, on, orphan).connections, [{ user: 'pi', kind: 'terminal' }]);
     const ofReaper = { ...orphan, parent: 5 };
@@ -233,13 +231,13 @@ describe('a connection whose monitor was killed', () => {
     assert.deepEqual(found(context, on, reaper, ofReaper).connections, [{ user: 'pi', kind: 'terminal' }]);
   });
 
-  it('is none if another account is named', (context) => {
+  it('does not count if it names another account', (context) => {
     assert.deepEqual(found(context, hostWith('ana:x:1000:100::/:/bin/sh\n'), orphan), nothing);
     assert.deepEqual(found(context, hostWith('pi:x:1001:100::/:/bin/sh\n'), orphan), nothing);
     assert.deepEqual(found(context, hostWith('', 2), orphan), nothing);
   });
 
-  it('is none of root, whose processes need no account: only a setuid program looks so', (context) => {
+  it('does not count for root: only a setuid program looks like that', (context) => {
     const never = { ...host, run: () => assert.fail() };
     const setuid = { ...orphan, uids: ROOT, gids: PI, title: 'sshd: root@pts/9' };
     assert.deepEqual(found(context, never, setuid), nothing);
@@ -252,20 +250,20 @@ describe('a connection whose monitor was killed', () => {
     }
   });
 
-  it('is none if a user started it, and nobody is asked about that', (context) => {
+  it('does not count if a user started it, and its account is not looked up', (context) => {
     const never = { ...host, run: () => assert.fail() };
     const shell = { pid: 5, parent: 1, uids: PI, name: 'bash', title: 'bash' };
     assert.deepEqual(found(context, never, shell, { ...orphan, parent: 5 }), nothing);
   });
 
-  it('is not believed for being a child of the listener: where sshd is process 1, every orphan is', (context) => {
+  it('does not count for being a child of the listener: if sshd is process 1, every orphan is', (context) => {
     const listener = { pid: 1, parent: 0, title: LISTENER.title };
     assert.deepEqual(found(context, hostWith('ana:x:1000:100::/:/bin/sh\n'), listener, orphan), nothing);
   });
 });
 
 describe('the processes of sshd', () => {
-  it('are read again without the others', (context) => {
+  it('are the only old ones that are read a second time', (context) => {
     const root = proc(context, ...connection('sshd: pi'), { pid: 30, name: 'sleep', title: 'sleep' });
     const paths: string[] = [];
     const readSmallFile = (path: string) => {
@@ -286,7 +284,7 @@ describe('the processes of sshd', () => {
   });
 
   for (const code of ['EACCES', 'EPERM', 'EIO', 'EMFILE']) {
-    it(`cannot be read where that fails with ${code}: that is no ended process`, (context) => {
+    it(`are not taken for ended if reading them fails with ${code}`, (context) => {
       const root = proc(context, ...connection('sshd: pi'));
       for (const name of ['comm', 'status', 'cmdline']) {
         const readSmallFile = (path: string) => {
@@ -298,12 +296,12 @@ describe('the processes of sshd', () => {
     });
   }
 
-  it('cannot be read where there is no /proc', (context) => {
+  it('cannot be read without /proc', (context) => {
     assert.throws(() => readConnections(host, join(scratch(context), 'proc')), /cannot read .*\/proc: /);
   });
 });
 
-describe('no connection', () => {
+describe('a process that is not a connection', () => {
   const others: [string, FakeProcess][] = [
     ['a monitor', { pid: 20, title: 'sshd: pi [priv]' }],
     ['a monitor after the login', { pid: 20, title: 'sshd-session: pi [postauth]', name: 'sshd-session' }],
@@ -322,32 +320,35 @@ describe('no connection', () => {
     ['a user that has just logged in', { pid: 20, uids: PI, title: 'sshd: pi [priv]' }],
     ['a listener with next to no environment', { pid: 20, parent: 1, title: 'sshd: /usr/sbin/s' }],
     ['sshd before it has a title', { pid: 20, title: '/usr/sbin/sshd\0-D\0-R' }],
-    ['the title of a child of a user', { pid: 21, parent: 5, uids: PI, title: 'sshd: root@pts/9' }],
-    ['the title of an orphan', { pid: 21, parent: 1, uids: PI, title: 'sshd: root@pts/9' }],
     [
-      'the title of a setuid program',
+      'a child of a user, with the title of a connection',
+      { pid: 21, parent: 5, uids: PI, title: 'sshd: root@pts/9' },
+    ],
+    ['an orphan, with that title', { pid: 21, parent: 1, uids: PI, title: 'sshd: root@pts/9' }],
+    [
+      'a setuid program, with that title',
       { pid: 21, parent: 5, uids: [1000, 0, 0, 0], title: 'sshd: root@pts/9' },
     ],
     [
-      'the title of a setuid program that has given up the user who runs it',
+      'a setuid program that has given up the user who runs it',
       { pid: 21, parent: 5, gids: PI, title: 'sshd: root@pts/9' },
     ],
-    ['the title of another program', { pid: 21, name: 'sleep', title: 'sshd: root@pts/9' }],
+    ['another program, with that title', { pid: 21, name: 'sleep', title: 'sshd: root@pts/9' }],
     ['sshd of a container', { pid: 21, title: 'sshd: root@pts/9', namespaces: [21, 7] }],
   ];
   for (const [what, process] of others) {
-    it(`is ${what}`, (context) => {
+    it(`can be ${what}`, (context) => {
       assert.deepEqual(read(proc(context, process)), { connections: [], unreadable: [] });
     });
   }
 
-  it('is what root runs as another user over SSH, whatever that calls itself', (context) => {
+  it('can be what root runs as another user over SSH, whatever that calls itself', (context) => {
     const root = { pid: 20, title: 'sshd: root@notty' };
     const child = { pid: 21, parent: 20, uids: PI, title: 'sshd: pi@pts/9' };
     assert.deepEqual(read(proc(context, root, child)).connections, [{ user: 'root', kind: 'notty' }]);
   });
 
-  it('is the child of a process that only calls itself sshd', (context) => {
+  it('can be the child of a process that only calls itself sshd', (context) => {
     const forger = {
       pid: 20,
       parent: 5,
@@ -358,7 +359,7 @@ describe('no connection', () => {
     assert.deepEqual(read(proc(context, forger, child)).connections, []);
   });
 
-  it('is a thread of the kernel, which is not even looked at; in a container process 2 is any other', (context) => {
+  it('can be a child of process 2, unless that is an ordinary process in a container', (context) => {
     for (const [name, connections] of [
       ['kthreadd', []],
       ['init', [{ user: 'root', kind: 'notty' }]],
@@ -380,13 +381,13 @@ describe('no connection', () => {
     [`sshd: pi@pts/1${',pts/1'.repeat(200)}`, `sshd: pi@pts/1${',pts/1'.repeat(200)}`],
   ] as const;
   for (const [title, text] of unreadable) {
-    it(`is "${title.slice(0, 20)}", which sshd does not write: it is reported`, (context) => {
+    it(`is reported if its title is one that sshd does not write: "${title.slice(0, 20)}"`, (context) => {
       const found = read(proc(context, ...connection(title)));
       assert.deepEqual(found, { connections: [], unreadable: [text] });
     });
   }
 
-  it('is a process that ends while it is read', (context) => {
+  it('can end while it is read', (context) => {
     const root = proc(context, { pid: 20, title: 'sshd: root@pts/0' });
     mkdirSync(join(root, '99'));
     mkdirSync(join(root, '98'));

@@ -15,20 +15,12 @@ import { cleanText } from '../src/text.ts';
 import { COLUMNS, type Column, type Row } from '../src/w/parse.ts';
 import { loginTimes } from '../src/w/time.ts';
 import { labelsOf, readExposition, soleValue } from './support/exposition.ts';
+import { READ } from './support/w.ts';
 import { momentOf } from './support/zone.ts';
 
 const NOW = new Date('2026-11-23T15:00:00Z');
 
-const row: Row = {
-  user: 'pi',
-  tty: 'pts/0',
-  from: '10.0.0.5',
-  login: '11:19',
-  idle: '5.00s',
-  jcpu: '0.10s',
-  pcpu: '0.20s',
-  what: 'vim',
-};
+const row: Row = { ...READ, jcpu: '0.10s', pcpu: '0.20s' };
 
 function render(families: Iterable<MetricFamily>): string {
   return [...renderPieces(families)].join('');
@@ -74,7 +66,7 @@ describe('render', () => {
     );
   });
 
-  it('gives back any label values to an independent reader', () => {
+  it('lets an independent reader get back any label value', () => {
     const value = fc.string({ unit: 'binary', maxLength: 40 });
     const renderLabels = labelRenderer(['a', 'b']);
     fc.assert(
@@ -100,7 +92,7 @@ describe('render', () => {
 });
 
 describe('metric families', () => {
-  it('merge sessions with equal labels by their own rule, and count every one', () => {
+  it('merge sessions with equal labels, each by its own rule, and count every session', () => {
     const twin: Row = { ...row, login: '12:00', idle: '1:00', jcpu: '0.20s', pcpu: '?' };
     const read = readExposition(expose([row, twin, twin]));
     assert.equal(soleValue(read, 'ssh_sessions_total'), 3);
@@ -124,7 +116,7 @@ describe('metric families', () => {
     assert.deepEqual([...read.type.keys()], [...names]);
   });
 
-  it('say that there are no sessions when there are none', () => {
+  it('hold a count of 0 if there are no sessions', () => {
     assert.deepEqual(readExposition(expose([])).samples, [
       { name: 'ssh_sessions_total', labels: {}, value: 0 },
     ]);
@@ -149,7 +141,7 @@ describe('metric families', () => {
     assert.equal(render(tally(CONNECTION_RULES, []).families), '');
   });
 
-  it('say what w does not list, and what only w lists', () => {
+  it('count what w does not list, and what only w lists', () => {
     const unlisted = (['terminal', 'notty'] as const).map((kind, connections) => ({ kind, connections }));
     const tallies = [tally(UNLISTED_RULES, unlisted), tally(UNVERIFIED_RULES, [{ sessions: 3 }])];
     const { samples } = readExposition(render(tallies.flatMap(({ families }) => families)));
@@ -160,7 +152,7 @@ describe('metric families', () => {
     ]);
   });
 
-  it('tell of the run', () => {
+  it('describe the run', () => {
     const run = { success: false, time: NOW.getTime(), seconds: 0.25, unparsedRows: 7, version: '1.2.3' };
     const { samples } = readExposition(render(tally(RUN_RULES, [run]).families));
     assert.deepEqual(
@@ -175,7 +167,7 @@ describe('metric families', () => {
     );
   });
 
-  it('never hold a sample twice, lose no session, and are equal for equal input, whatever w prints', () => {
+  it('hold each sample once, lose no session, and are equal for equal input, whatever w prints', () => {
     // A small choice makes rows that are equal in all or in part.
     const text = fc.oneof(
       fc.constantFrom('', 'a', 'b', 'a\0b', '?', '-', '\u001b', '\uFFFD', 'a"} 1\nssh_sessions_total 9'),

@@ -129,7 +129,7 @@ describe('readLogins', () => {
     assert.deepEqual(summary(run), fine(40, ...users));
   });
 
-  it('gives the same whatever was read when, and whichever of two runs wrote last', (context) => {
+  it('gives the same in however many runs it is read, and whichever of two runs wrote last', (context) => {
     const step = fc.constantFrom(
       'login',
       'refusal',
@@ -199,7 +199,7 @@ describe('readLogins', () => {
     ["another account's", (test) => chownSync(test.file, 65_534, 65_534)],
   ];
   for (const [what, spoil] of stale) {
-    it(`reads 24 hours again and nothing else if its file is ${what}`, (context) => {
+    it(`reads 24 hours again if its file is ${what}`, (context) => {
       const test = new Test(context);
       test.machine.log({ message: accepted('pi'), age: HOUR }, REFUSED);
       test.run();
@@ -210,7 +210,7 @@ describe('readLogins', () => {
     });
   }
 
-  it('tells the logins of before a reboot, and counts anew', (context) => {
+  it('reports the logins from before a reboot, and counts from 0', (context) => {
     const test = new Test(context);
     test.machine.log(accepted('pi'), REFUSED);
     test.run();
@@ -220,7 +220,7 @@ describe('readLogins', () => {
     assert.deepEqual(summary(test.run()), fine(1, 'pi', 'late', 'bob'));
   });
 
-  it('goes on after a vacuum, and leaves nothing out', (context) => {
+  it('continues after a vacuum, and skips nothing', (context) => {
     const test = new Test(context);
     test.machine.log(accepted('pi'));
     test.run();
@@ -230,7 +230,7 @@ describe('readLogins', () => {
     assert.deepEqual(summary(test.run()), fine(0, 'pi', 'bob', 'anna'));
   });
 
-  it('tells a login whatever the clock is set to before the next run', (context) => {
+  it('reports a login as new, whatever the clock is set to before the next run', (context) => {
     for (const [step, earliest] of [
       [72 * HOUR, -60],
       [-72 * HOUR, -60],
@@ -249,7 +249,7 @@ describe('readLogins', () => {
     }
   });
 
-  it('takes no message that is not text for one, and no field that is missing', (context) => {
+  it('ignores messages that are not text, and entries that lack a field', (context) => {
     const test = new Test(context);
     const bytes = [...Buffer.from(accepted('root'))];
     test.machine.log(accepted('pi'), { message: bytes }, { message: null }, { message: [accepted('root')] });
@@ -294,7 +294,7 @@ describe('a log that cannot be read', () => {
       /^logins: journalctl failed \(1\): Failed to open files: Bad message; /,
     ],
   ] as const) {
-    it(`keeps what is known and says so once if ${what}`, (context) => {
+    it(`gives one warning, and what was known before, if ${what}`, (context) => {
       const test = new Test(context);
       test.machine.journalctl = journalctl;
       const first = test.run();
@@ -316,7 +316,7 @@ describe('a log that cannot be read', () => {
     });
   }
 
-  it('is one that another account may read only, and journalctl is not even run', (context) => {
+  it('gives a warning without running journalctl if only another account may read it', (context) => {
     const test = new Test(context);
     test.machine.kind = 'unreadable';
     const { success, warnings } = test.run();
@@ -328,7 +328,7 @@ describe('a log that cannot be read', () => {
     assert.equal(test.machine.calls.length, 0);
   });
 
-  it('is one that journald does not store, but not one on a machine without journald', (context) => {
+  it('gives a warning if journald stores nothing, but none on a machine without journald', (context) => {
     const test = new Test(context);
     test.machine.kind = 'no files';
     const { success, warnings } = test.run();
@@ -342,8 +342,10 @@ describe('a log that cannot be read', () => {
     test.run();
     assert.equal(test.machine.calls.length, 2);
   });
+});
 
-  it('is no reason to fail if nothing can be kept', (context) => {
+describe('what was read of the log', () => {
+  it('is exported even if it cannot be kept', (context) => {
     const test = new Test(context);
     writeFileSync(test.directory, '');
     test.machine.log(accepted('pi'), REFUSED);
@@ -359,7 +361,7 @@ describe('a log that cannot be read', () => {
     );
   });
 
-  it("leaves another account's directory alone", {
+  it("is not kept in another account's directory", {
     skip: process.getuid?.() !== 0 && 'needs root',
   }, (context) => {
     const test = new Test(context);
@@ -393,7 +395,7 @@ describe('the client of a connection', () => {
     assert.deepEqual([...(test.run().history?.clients ?? [])], [[8, '192.0.2.8']]);
   });
 
-  it('of another boot is not mistaken for one of now', (context) => {
+  it('is not taken from another boot', (context) => {
     const test = new Test(context);
     test.machine.processes.set(42, 99_000);
     test.machine.log({ message: accepted('pi'), boot: 'a'.repeat(32) });
@@ -402,7 +404,7 @@ describe('the client of a connection', () => {
 });
 
 describe('a live connection', () => {
-  it('whose login must be in the log and is not makes the log blind', (context) => {
+  it('makes the log incomplete if its login must be there and is not', (context) => {
     const test = new Test(context);
     test.machine.processes.set(6, test.machine.uptime - 50);
     assert.deepEqual(summary(test.run([6])), fine(0));

@@ -75,7 +75,7 @@ describe('a session of logind', () => {
       leader: '142',
     }));
 
-  it('is unknown as far as its file does not fit', () => {
+  it('lacks the values that its file does not give', () => {
     const nothing = { user: '', uid: '', tty: '', client: '', service: '', leader: '' };
     for (const text of [
       '',
@@ -110,7 +110,7 @@ describe('a session of logind', () => {
 });
 
 describe('the sessions of logind', () => {
-  it('are regular files of root: nothing else is opened, for a FIFO would never end', (context) => {
+  it('are read from regular files of root only: opening a FIFO would never end', (context) => {
     const root = directory(context, { c1: SESSION, 7: SESSION.replace('=pi', '=ana') });
     mkdirSync(join(root, 'c2'));
     symlinkSync(join(root, 'c1'), join(root, 'c3'));
@@ -123,7 +123,7 @@ describe('the sessions of logind', () => {
     assert.deepEqual(readSessions(ofUser, root), []);
   });
 
-  it('are none where logind does not run', (context) =>
+  it('are none if logind does not run', (context) =>
     assert.deepEqual(readSessions(host, join(scratch(context), 'sessions')), []));
 });
 
@@ -137,7 +137,7 @@ describe('the client of a connection', () => {
     assert.equal(clientOf(host, ofRoot, proc(context, SCOPE), file), '203.0.113.77');
   });
 
-  it('is that of the session also when the leader was killed', (context) => {
+  it('is that of the session even if the leader was killed', (context) => {
     const orphan = { ...connection, monitor: undefined };
     const sessions = directory(context, { c1: SESSION });
     assert.equal(clientOf(host, orphan, proc(context, SCOPE), sessions), '203.0.113.77');

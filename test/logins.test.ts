@@ -124,7 +124,7 @@ describe('understandMessage', () => {
     ['Disconnected from user bob 127.0.0.1 port 32882', undefined],
   ];
   for (const [message, meaning] of messages) {
-    it(`${JSON.stringify(meaning) ?? 'nothing'}: ${JSON.stringify(message.slice(0, 100))}`, () => {
+    it(`reads ${JSON.stringify(message.slice(0, 100))} as ${JSON.stringify(meaning) ?? 'nothing'}`, () => {
       assert.deepEqual(understandMessage(message), meaning);
       if (meaning !== undefined) assert.match(message, new RegExp(RELEVANT));
     });
@@ -192,7 +192,7 @@ describe("the messages of Debian's sshd", () => {
     },
   };
   for (const [system, expected] of Object.entries(EXPECTED)) {
-    it(`${system} logs`, () => {
+    it(`on ${system} are understood`, () => {
       const lines = readFileSync(join(ROOT, 'test/logs', `${system}.txt`), 'latin1')
         .trim()
         .split('\n')
@@ -248,7 +248,7 @@ const accepted = (user: string, from = '192.0.2.7') =>
   `Accepted password for ${user} from ${from} port 4 ssh2`;
 
 describe('addEntries', () => {
-  it('is a function of the log: it does not matter in how many runs it was read', () => {
+  it('gives the same in however many parts the log is read', () => {
     const message = fc.oneof(
       fc.nat(9).map((number) => accepted(`user${number}`)),
       fc.constant('Connection closed by invalid user x 192.0.2.7 port 4 [preauth]'),
@@ -295,7 +295,7 @@ describe('addEntries', () => {
     );
   });
 
-  it('counts what was refused and suppressed since the boot only, but tells every login', () => {
+  it('counts refusals and suppressed messages since the boot only, but keeps every login', () => {
     const before = { boot: 'a'.repeat(32) };
     const refused = 'Connection closed by invalid user x 192.0.2.7 port 4 [preauth]';
     const history = addEntries(
@@ -350,7 +350,7 @@ describe('addEntries', () => {
     ],
     ['as it was logged in a container', { time: NOW - HOUR, uptime: UPTIME + 9 }, NOW - HOUR],
   ] as const) {
-    it(`tells a time ${what}`, () => {
+    it(`dates a login ${what}`, () => {
       const { logins } = addEntries(EMPTY, [entry(accepted('pi'), 0, logged)], MOMENT);
       assert.deepEqual(
         logins.map(({ time }) => time),

@@ -2,21 +2,18 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { COLUMNS, parse } from '../src/w/parse.ts';
-import { DEFAULT_LAYOUT, printDuration, printLogin, printW, WIDEST_LAYOUT, type WRow } from './support/w.ts';
+import {
+  DEFAULT_LAYOUT,
+  READ as parsed,
+  printDuration,
+  printLogin,
+  printW,
+  PRINTED as row,
+  WIDEST_LAYOUT,
+  type WRow,
+} from './support/w.ts';
 
 const NOW = new Date('2026-11-23T15:00:00');
-
-const row: WRow = {
-  user: 'pi',
-  tty: 'pts/0',
-  from: '10.0.0.5',
-  login: '11:19',
-  idle: printDuration(5),
-  jcpu: printDuration(0.05),
-  pcpu: printDuration(undefined),
-  what: 'vim notes',
-};
-const parsed = { ...row, idle: '5.00s', jcpu: '0.05s', pcpu: '?' };
 
 /** @param size of the pieces that the output comes in, in bytes */
 function read(output: Buffer, size = output.length) {
@@ -36,7 +33,7 @@ describe('parse', () => {
     assert.deepEqual(read(printW([blank], WIDEST_LAYOUT)).rows, [{ ...parsed, tty: '', from: '', idle: '' }]);
   });
 
-  it('knows the layout before procps 3.3, where LOGIN@ stands one byte further right than its column', () => {
+  it('reads the layout before procps 3.3, which has the name LOGIN@ one byte further right', () => {
     const output = printW([row], DEFAULT_LAYOUT).toString().replace('LOGIN@ ', ' LOGIN@');
     assert.deepEqual(read(Buffer.from(output)).rows, [parsed]);
   });
@@ -63,7 +60,7 @@ describe('parse', () => {
     assert.deepEqual(read(Buffer.from(`${output}   `)).rows, [{ ...parsed, what: '' }]);
   });
 
-  it('takes a byte that is no UTF-8 and every control character for U+FFFD, and keeps the rest', () => {
+  it('replaces control characters and bytes that are not UTF-8 by U+FFFD, and keeps the rest', () => {
     const output = printW(
       [{ ...row, user: 'jörg\u00a0', what: 'a\u0007\u001b[31m\u0085b \u202e' }],
       WIDEST_LAYOUT,
@@ -95,14 +92,14 @@ describe('parse', () => {
     assert.deepEqual(read(Buffer.from(output.replaceAll(/^/gm, '    '))), expected);
   });
 
-  it('takes nothing for a row that lost its indent', () => {
+  it('reports a row that lost its indent as unreadable', () => {
     const lines = printW([row, row], DEFAULT_LAYOUT).toString().replaceAll(/^/gm, '  ').split('\n');
     const shifted = lines.map((line, index) => (index === 2 ? line.slice(2) : line));
     const { rows, unreadable } = read(Buffer.from(shifted.join('\n')));
     assert.deepEqual([rows.length, unreadable.length], [1, 1]);
   });
 
-  it('shows the line of the column names when it is that which it does not know', () => {
+  it('quotes the line of the column names if it does not recognise that line', () => {
     const output = printW([row], DEFAULT_LAYOUT)
       .toString()
       .replace(/USER +TTY +/, 'USER\tTTY\t');
@@ -114,7 +111,7 @@ describe('parse', () => {
     assert.throws(() => read(Buffer.concat([output, output])), /more than once.*w -i/);
   });
 
-  it('reads no row of more than 64 KiB', () => {
+  it('reports a row of more than 64 KiB as unreadable', () => {
     const long = (length: number) => printW([{ ...row, what: '"'.repeat(length) }, row], DEFAULT_LAYOUT);
     assert.equal(read(long(65_000)).rows.length, 2);
     for (const length of [66_000, 1_000_000]) {
@@ -151,13 +148,13 @@ describe('parse', () => {
     });
   }
 
-  it('gives back any rows that are printed in the layout of w', () => {
+  it('reads back any rows that are printed in the layout of w', () => {
     const text = (maxLength: number) =>
       fc
         .string({ unit: 'binary', maxLength })
         .map((value) => value.replace(/[\p{Cc}]|^ +| +$/gu, ''))
         .filter((value) => value === value.replace(/^ +| +$/g, ''));
-    const bytes = (value: string, most: number) => Buffer.from(value).length <= most;
+    const bytes = (value: string, max: number) => Buffer.from(value).length <= max;
     const seconds = fc.option(fc.nat(300 * 86_400), { nil: undefined }).map(printDuration);
     const anyRow = fc.record<WRow>({
       user: text(32).filter((value) => bytes(value, 32)),
@@ -184,7 +181,7 @@ describe('parse', () => {
     );
   });
 
-  it('reads the same, in whatever pieces the output comes', () => {
+  it('reads the same from pieces of any size', () => {
     const umlauts = { ...row, user: 'jörg', from: '\u{1f427}', what: 'a\u{1f427}'.repeat(100) };
     const output = Buffer.concat([
       printW([row, umlauts, row], WIDEST_LAYOUT),
@@ -196,7 +193,7 @@ describe('parse', () => {
       assert.deepEqual(read(output, size), expected, `${size}`);
   });
 
-  it('reads rows and a line that are longer than what it decodes at a time', () => {
+  it('reads rows and lines that are longer than the pieces that it decodes', () => {
     const rows = Array.from({ length: 1000 }, (_, index) => ({
       ...row,
       tty: `pts/${index}`,
@@ -213,13 +210,7 @@ describe('parse', () => {
       ),
     ]);
     const result = read(output);
-    const printed = rows.map((each) => ({
-      ...each,
-      what: each.what.trim(),
-      idle: '5.00s',
-      jcpu: '0.05s',
-      pcpu: '?',
-    }));
+    const printed = rows.map(({ tty, what }) => ({ ...parsed, tty, what: what.trim() }));
     assert.deepEqual(result.rows, [...printed, ...printed]);
     assert.equal(result.unreadable[0], flood.slice(0, 1000));
   });

@@ -7,11 +7,15 @@ import { agree, type Reconciliation, reconcile } from '../src/reconcile.ts';
 import type { Connection } from '../src/sshd/connections.ts';
 import type { Kind } from '../src/sshd/title.ts';
 import type { Row } from '../src/w/parse.ts';
+import { READ } from './support/w.ts';
 
-/** In short: "user tty from", where a blank is "_". */
+/** Words, of which "_" stands for a blank. */
+const wordsOf = (text: string) => text.split(' ').map((word) => (word === '_' ? '' : word));
+
+/** In short: "user tty from". */
 function row(text: string): Row {
-  const [user = '', tty = '', from = ''] = text.split(' ').map((word) => (word === '_' ? '' : word));
-  return { user, tty, from, login: '11:19', idle: '5.00s', jcpu: '0.05s', pcpu: '0.01s', what: 'vim' };
+  const [user = '', tty = '', from = ''] = wordsOf(text);
+  return { ...READ, user, tty, from };
 }
 
 let pids = 100;
@@ -26,9 +30,7 @@ function connection(text: string, pid = pids++): Connection {
 
 /** In short: "user tty client service". */
 function login(text: string): LogindSession {
-  const [user = '', tty = '', client = '', service = ''] = text
-    .split(' ')
-    .map((word) => (word === '_' ? '' : word));
+  const [user = '', tty = '', client = '', service = ''] = wordsOf(text);
   return { user, uid: '1000', tty, client, service, leader: '1' };
 }
 
@@ -54,13 +56,13 @@ const CLIENT = '192.0.2.1';
 
 const CASES: readonly Case[] = [
   {
-    title: 'a terminal is in both, and so one session',
+    title: 'a terminal that both show is one session',
     w: ['pi pts/0 10.0.0.5'],
     sshd: ['pi pts/0'],
     sessions: ['pi pts/0 10.0.0.5'],
   },
   {
-    title: 'every kind, as Debian 13 has it',
+    title: 'every kind of connection is a session, as Debian 13 lists them',
     w: ['pi pts/0 10.0.0.5', 'pi _ 10.0.0.5', 'pi _ 10.0.0.5', 'pi pts/1 10.0.0.5'],
     sshd: ['pi pts/0', 'pi notty', 'pi', 'pi pts/1,pts/2'],
     sessions: [
@@ -72,7 +74,7 @@ const CASES: readonly Case[] = [
     ],
   },
   {
-    title: 'every kind, as Debian 12 has it: as many sessions',
+    title: 'every kind of connection is a session, as Debian 12 lists them',
     w: ['pi pts/0 10.0.0.5', 'pi pts/1 10.0.0.5', 'pi pts/2 10.0.0.5'],
     sshd: ['pi pts/0', 'pi notty', 'pi', 'pi pts/1,pts/2'],
     sessions: [
@@ -85,7 +87,7 @@ const CASES: readonly Case[] = [
     unlisted: [0, 1, 1],
   },
   {
-    title: 'w lists nothing at all (logind masked, UsePAM no)',
+    title: 'connections are sessions though w lists nothing (logind masked, UsePAM no)',
     w: [],
     sshd: ['pi pts/0', 'root pts/1,pts/2', 'ana notty', 'bob'],
     sessions: [
@@ -98,35 +100,34 @@ const CASES: readonly Case[] = [
     unlisted: [2, 1, 1],
   },
   {
-    title: 'one of two rows is gone (utempter, a killed monitor)',
+    title: 'a connection whose row is gone is a session (utempter, a killed monitor)',
     w: ['pi pts/0 10.0.0.5'],
     sshd: ['pi pts/0', 'pi pts/1'],
     sessions: ['pi pts/0 10.0.0.5', 'pi pts/1 192.0.2.1 ?'],
     unlisted: [1, 0, 0],
   },
   {
-    title:
-      'the row of a terminal is now of another user: that one is no remote login, and the connection has no row',
+    title: 'a row of another user on its terminal is not the row of a connection',
     w: ['root pts/0 -'],
     sshd: ['pi pts/0'],
     sessions: ['pi pts/0 192.0.2.1 ?'],
     unlisted: [1, 0, 0],
   },
   {
-    title: 'two rows of one terminal: one is that of the connection, and nobody knows what the other is',
+    title: 'of two rows of a terminal, one is that of the connection, and the other is unverified',
     w: ['pi pts/0 -', 'pi pts/0 10.0.0.5', 'pi pts/0 10.0.0.6'],
     sshd: ['pi pts/0'],
     sessions: ['pi pts/0 10.0.0.5', 'pi pts/0 10.0.0.6'],
     unverified: 1,
   },
   {
-    title: 'w leaves TTY blank for every SSH login, as on some systems',
+    title: 'rows without TTY match connections of their user',
     w: ['pi _ 10.0.0.5', 'pi _ 10.0.0.6', 'ana _ 10.0.0.7'],
     sshd: ['pi pts/0', 'pi notty', 'ana pts/1'],
     sessions: ['pi _ 10.0.0.5', 'pi _ 10.0.0.6', 'ana _ 10.0.0.7'],
   },
   {
-    title: 'no row is taken for that of another user',
+    title: 'a row does not match a connection of another user',
     w: ['pi _ 10.0.0.5'],
     sshd: ['ana notty'],
     sessions: ['pi _ 10.0.0.5', 'ana _ 192.0.2.1 ?'],
@@ -140,39 +141,39 @@ const CASES: readonly Case[] = [
     sessions: ['pi pts/0 tty1', 'pi pts/1 login', 'pi pts/2 mosh', 'pi pts/3 host.example'],
   },
   {
-    title: 'FROM on a terminal of sshd names no client (a unix socket, or a made-up row): logind may know it',
+    title: 'the client comes from logind if FROM names none (a unix socket, a made-up row)',
     w: ['pi pts/0 -', 'pi pts/1 _', 'pi pts/2 :0', 'pi pts/3 tmux(12).%0', 'pi pts/4 10.0.0.5:S.0'],
     sshd: ['pi pts/0', 'pi pts/1', 'pi pts/2', 'pi pts/3', 'pi pts/4'],
     sessions: [0, 1, 2, 3, 4].map((number) => `pi pts/${number} 192.0.2.1`),
   },
   {
-    title: 'an IPv6 client that ends with zeros looks like an IPv4 one that cannot be',
+    title: 'the client comes from logind if FROM is an impossible IPv4 address (a cut IPv6 one)',
     w: ['pi pts/0 253.0.0.1', 'pi pts/1 239.0.0.1'],
     sshd: ['pi pts/0', 'pi pts/1'],
     sessions: ['pi pts/0 192.0.2.1', 'pi pts/1 239.0.0.1'],
   },
   {
-    title: 'nobody serves a remote login: mosh, dropbear, a made-up entry',
+    title: 'a remote login that sshd does not serve is unverified (mosh, dropbear, a made-up entry)',
     w: ['pi pts/0 10.0.0.5-', 'pi pts/1 mosh-', 'pi pts/2 2001:db8::1', 'pi _ ::ffff:10.0.0.5'],
     sshd: [],
     sessions: ['pi pts/0 10.0.0.5', 'pi pts/1 mosh', 'pi pts/2 2001:db8::1', 'pi _ ::ffff:10.0.0.5'],
     unverified: 4,
   },
   {
-    title: 'a word in FROM is no client where sshd serves nobody (guake, telnetd, a display)',
+    title: 'a word in FROM is no client if sshd does not serve the row (guake, telnetd, a display)',
     w: ['pi pts/0 d', 'pi pts/1 debian', 'pi tty1 :0', 'pi tty7 tty7', 'pi pts/2 mosh'],
     sshd: [],
     sessions: [],
   },
   {
-    title: 'logins of xrdp, cockpit and telnetd are not SSH, by terminal or by user and client',
+    title: 'logins of xrdp, cockpit and telnetd are found by terminal, or by user and client',
     w: ['pi _ ::ffff:10.0.0.5', 'ana web%20cons 10.0.0.6', 'bob pts/3 ::1'],
     sshd: [],
     logind: ['pi _ ::ffff:10.0.0.5 xrdp-sesman', 'ana _ 10.0.0.6 cockpit', 'bob pts/3 localhost login'],
     sessions: [],
   },
   {
-    title: 'a user of xrdp has an SSH session from the same client as well',
+    title: 'a user of xrdp can have an SSH session from the same client',
     w: ['pi _ 10.0.0.5', 'pi _ 10.0.0.5'],
     sshd: ['pi notty'],
     logind: ['pi _ 10.0.0.5 xrdp-sesman', 'pi _ 10.0.0.5 sshd'],
@@ -187,7 +188,7 @@ const CASES: readonly Case[] = [
     unverified: 1,
   },
   {
-    title: 'a service that any user can have open a session explains nothing',
+    title: 'a session of logind that any user can open (su) explains no row',
     w: ['pi pts/0 10.0.0.5'],
     sshd: [],
     logind: ['pi pts/0 10.0.0.5 su'],
@@ -195,7 +196,7 @@ const CASES: readonly Case[] = [
     unverified: 1,
   },
   {
-    title: 'xrdp cannot hide a connection of its user: that is not left out, only its row',
+    title: 'a login of xrdp can explain a row, but cannot hide a connection of its user',
     w: ['pi _ 10.0.0.5'],
     sshd: ['pi pts/0'],
     logind: ['pi _ 10.0.0.5 xrdp-sesman'],
@@ -203,62 +204,62 @@ const CASES: readonly Case[] = [
     unlisted: [1, 0, 0],
   },
   {
-    title: 'a login on this machine is not taken for a connection that has a row or a terminal',
+    title: 'a row without a client does not match a connection that has a row or a terminal',
     w: ['pi _ -', 'pi _ 10.0.0.5'],
     sshd: ['pi notty', 'pi pts/0'],
     sessions: ['pi _ 10.0.0.5', 'pi pts/0 192.0.2.1 ?'],
     unlisted: [1, 0, 0],
   },
   {
-    title: 'a command over a unix socket',
+    title: 'a row without a client matches a command (over a unix socket)',
     w: ['pi _ -'],
     sshd: ['pi notty'],
     sessions: ['pi _ 192.0.2.1'],
   },
   {
-    title: 'a login that came after w ran is a session, and nothing is hidden',
+    title: 'a login that came after w ran is a session, and is not unlisted',
     w: [],
     sshd: [],
     later: ['pi pts/0'],
     sessions: ['pi pts/0 192.0.2.1 ?'],
   },
   {
-    title: 'a login that came while w ran',
+    title: 'a login that came while w ran is one session',
     w: ['pi pts/0 10.0.0.5'],
     sshd: [],
     later: ['pi pts/0'],
     sessions: ['pi pts/0 10.0.0.5'],
   },
   {
-    title: 'a login that ended before w ran is none',
+    title: 'a login that ended before w ran is no session',
     w: [],
     sshd: ['pi pts/0'],
     later: [],
     sessions: [],
   },
   {
-    title: 'a login that ended after w ran is one, as w has it',
+    title: 'a login that ended after w ran is a session, as w lists it',
     w: ['pi pts/0 10.0.0.5', 'pi _ 10.0.0.6'],
     sshd: ['pi pts/0', 'pi notty'],
     later: [],
     sessions: ['pi pts/0 10.0.0.5', 'pi _ 10.0.0.6'],
   },
   {
-    title: 'a connection that was about to open its terminal',
+    title: 'a connection that opened its terminal after w ran is one session',
     w: [],
     sshd: ['pi'],
     later: ['pi pts/0'],
     sessions: ['pi pts/0 192.0.2.1 ?'],
   },
   {
-    title: 'a connection that opened its terminal before w ran, after it was read',
+    title: 'a connection that opened its terminal just before w ran matches its row',
     w: ['pi pts/0 10.0.0.5'],
     sshd: ['pi'],
     later: ['pi pts/0'],
     sessions: ['pi pts/0 10.0.0.5'],
   },
   {
-    title: 'of two connections, the one whose row it can be',
+    title: 'a row matches the older of two connections, not one that came after w ran',
     w: ['pi _ 10.0.0.5'],
     sshd: ['pi notty'],
     later: ['pi notty', 'pi notty'],
@@ -272,7 +273,7 @@ const connections = (texts: readonly string[]) =>
 
 describe('rows of w and connections of sshd', () => {
   for (const { title, w, sshd, later = sshd, logind = [], sessions, unlisted, unverified = 0 } of CASES) {
-    it(`${title}`, () => {
+    it(title, () => {
       const rows = w.map((text) => {
         const { tty, ...rest } = row(text);
         return { ...rest, tty: tty.replace('%20', ' ') };
@@ -295,7 +296,7 @@ describe('rows of w and connections of sshd', () => {
     });
   }
 
-  it('are asked about the rest only if something is left open', () => {
+  it('need no logind if they explain each other', () => {
     const never = () => assert.fail();
     const rows = ['pi pts/0 10.0.0.5', 'pi _ 10.0.0.5', 'root tty1 -'].map(row);
     const all = connections(['pi pts/0', 'pi']);
@@ -306,13 +307,13 @@ describe('rows of w and connections of sshd', () => {
     assert.ok(!agree(rows, all.slice(1)));
   });
 
-  it('match though w cuts a long name', () => {
+  it('match although w cuts a long name', () => {
     const user = 'firstname.lastname@directory.example.org';
     const long = { ...connection(`${user} pts/0`), userInW: user.slice(0, 32) };
     assert.ok(agree([row(`${user.slice(0, 32)} pts/0 10.0.0.5`)], [long]));
   });
 
-  it('say why a row is left out', () => {
+  it('give the reason why a row is left out', () => {
     const rows = ['pi _ 10.0.0.5', 'pi pts/1 d', 'pi tty1 :0'].map(row);
     const logins = () => [login('pi _ 10.0.0.5 cockpit')];
     const sources = { before: [], after: [], clientOf: () => undefined, logins };
@@ -419,7 +420,7 @@ describe('whatever w and sshd show', () => {
     );
   });
 
-  it('a connection is unlisted if nothing of it is in w, and is a session all the same', () => {
+  it('a connection that w does not list is a session all the same, and is counted as unlisted', () => {
     fc.assert(
       fc.property(anyConnections, (list) => {
         const { sessions, unlisted } = run({ rows: [], connections: list, logins: [] });

@@ -2,23 +2,15 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { selectSessions, withoutArguments } from '../src/session.ts';
 import type { Row } from '../src/w/parse.ts';
+import { READ } from './support/w.ts';
 
-const row: Row = {
-  user: 'pi',
-  tty: 'pts/0',
-  from: '10.0.0.5',
-  login: '11:19',
-  idle: '5.00s',
-  jcpu: '0.05s',
-  pcpu: '0.01s',
-  what: 'vim  secret plan',
-};
+const row: Row = { ...READ, what: 'vim  secret plan' };
 
 function select(rows: readonly Row[], all = false, hasFrom = true, leaveOut = (_: Row) => {}) {
   return [...selectSessions({ hasFrom, rows, unreadable: [] }, all, leaveOut)];
 }
 
-describe('an SSH session, as far as w alone tells,', () => {
+describe('an SSH session, judged by w only,', () => {
   const remote = [
     '10.0.0.5',
     '127.0.0.1',
@@ -69,7 +61,7 @@ describe('an SSH session, as far as w alone tells,', () => {
     });
   }
 
-  it('of mosh comes from its client, without the mark of w', () => {
+  it('of mosh comes from its client, without the "-" that w appends', () => {
     assert.equal(select([{ ...row, from: '10.0.0.5-' }])[0]?.from, '10.0.0.5');
     assert.equal(select([{ ...row, from: '-' }], true)[0]?.from, '');
   });
@@ -81,7 +73,7 @@ describe('sessions', () => {
     assert.deepEqual(select(rows), rows);
   });
 
-  it('lose the arguments of their command where they are not wanted', () => {
+  it('lose the arguments of their command with --no-args', () => {
     const what = (text: string) => [...withoutArguments([{ ...row, what: text }])][0]?.what;
     assert.equal(what('vim  secret plan'), 'vim');
     assert.equal(what('-bash'), '-bash');
@@ -90,7 +82,7 @@ describe('sessions', () => {
     assert.equal(what(''), '');
   });
 
-  it('cannot be told from others without FROM', () => {
+  it('cannot be recognised without FROM', () => {
     assert.throws(() => select([row], false, false), /no FROM column.*w -i.*--all/);
     assert.equal(select([row], true, false).length, 1);
   });

@@ -75,7 +75,7 @@ describe('the bundle', () => {
     return readdirSync(join(ROOT, 'dist/quickjs')).map((name) => join('quickjs', name));
   }
 
-  test('comes with the licence of each', () => {
+  test('comes with the licence of each package', () => {
     const notices = readFileSync(join(ROOT, 'dist/THIRD-PARTY-LICENSES.txt'), 'utf8');
     for (const entry of BUNDLED) assert.ok(notices.includes(`\n${entry} (`), entry);
     for (const [name, file] of [
@@ -95,7 +95,7 @@ describe('the lock file', () => {
   const { packages } = readJson<{ packages: Record<string, LockEntry> }>('package-lock.json');
   const entries = Object.entries(packages).filter(([path]) => path !== '');
 
-  test('has a hash for every package, from no particular address', () => {
+  test('has a hash for every package, and no address', () => {
     assert.ok(entries.length > BUNDLED.length);
     for (const [path, { integrity, resolved }] of entries) {
       assert.match(integrity ?? '', /^sha512-[A-Za-z0-9+/]{86}==$/, path);
@@ -117,7 +117,7 @@ describe('the lock file', () => {
     }
   });
 
-  test('is what is installed', () => {
+  test('matches what is installed', () => {
     for (const [path, { version }] of entries) {
       if (!existsSync(join(ROOT, path))) continue;
       assert.equal(readJson<LockEntry>(path, 'package.json').version, version, path);

@@ -3,7 +3,7 @@ import { it } from 'node:test';
 import fc from 'fast-check';
 import { byteText } from '../src/text.ts';
 
-it('text of bytes has one character a byte, whatever they are', () => {
+it('byteText makes one character of each byte, whatever the bytes', () => {
   const ascii = fc.string({ unit: 'binary-ascii' }).map((text) => Buffer.from(text));
   const utf8 = fc.string({ unit: 'binary' }).map((text) => Buffer.from(text));
   const any = fc.uint8Array().map((bytes) => Buffer.from(bytes));

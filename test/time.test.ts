@@ -151,7 +151,7 @@ describe('LOGIN@', () => {
   }
 
   for (const zone of ZONES) {
-    it(`gives back what w prints, in ${zone}`, () => {
+    it(`is read back as w prints it, in ${zone}`, () => {
       inZone(zone, () => {
         const from = Date.UTC(2024, 0, 1) / 1000;
         const to = Date.UTC(2029, 0, 1) / 1000;
@@ -200,7 +200,8 @@ describe('durations', () => {
     ['days', undefined],
   ];
   for (const [text, seconds] of cases) {
-    it(`"${text}" is ${seconds} s`, () => assert.equal(parseDuration(text), seconds));
+    it(`"${text}" is ${seconds === undefined ? 'unknown' : `${seconds} s`}`, () =>
+      assert.equal(parseDuration(text), seconds));
   }
 
   it('are read to the precision that w prints', () => {

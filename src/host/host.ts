@@ -1,6 +1,6 @@
 /**
  * What the program needs of the system it runs on, in its own terms. There is one implementation for Node.js and one
- * for QuickJS; nothing else in src/ knows which of them it is. What the system refuses is an error that `codeOf` knows.
+ * for QuickJS; nothing else in src/ knows which of them it is. A system call that fails throws an error that `codeOf` knows.
  */
 export interface Host {
   /** Name and version, such as `Node.js 20.19.2` or `QuickJS 2025-04-26`. */
@@ -66,7 +66,7 @@ export interface FileStatus {
   readonly uid: number;
   readonly gid: number;
   readonly size: number;
-  /** Device and inode: the same for two paths where both are one file. */
+  /** Device and inode: equal for two paths of the same file. */
   readonly identity: string;
   /** Time of the last modification, in milliseconds of Unix time. */
   readonly modified: number;
@@ -77,11 +77,11 @@ export interface RunLimits {
   readonly env: Readonly<Record<string, string>>;
   /** In seconds. */
   readonly timeout: number;
-  /** The most that is read of standard output and standard error together, in bytes. */
+  /** How much is read of standard output and standard error together at most, in bytes. */
   readonly outputLimit: number;
 }
 
-/** In bytes. Of standard error no more is kept. */
+/** How much of standard error is kept at most, in bytes. */
 export const MAX_STDERR = 64 * 1024;
 
 /** How a command ended, and what it printed until then. */

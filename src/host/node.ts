@@ -145,7 +145,7 @@ function actAs(uid: number, gid: number): boolean {
 /** A zone that TZ describes rather than names, such as `CET-1CEST,M3.5.0,M10.5.0/3`: tzset(3). */
 const DESCRIBED_ZONE = /^:?(?:[A-Za-z]{3,}|<[^>]+>)[+-]?\d/;
 
-/** Node.js takes a described zone for UTC, so date(1) is asked for those. */
+/** Node.js treats a described zone as UTC, so date(1) is asked for those. */
 function utcOffset(time: number): number {
   const offset = DESCRIBED_ZONE.test(process.env['TZ'] ?? '') ? askDate(time) : undefined;
   return offset ?? new Date(time).getTimezoneOffset() * -60;

@@ -17,7 +17,7 @@ export const host: Host = {
   uid,
   now: Date.now,
   elapsed: () => (os.now() - start) / 1000,
-  // QuickJS knows the offset of a moment. Given a local time, it takes that for UTC and looks up the wrong one.
+  // QuickJS knows the offset of a moment. Given a local time, it treats that as UTC and looks up the wrong one.
   utcOffset: (time) => new Date(time).getTimezoneOffset() * -60,
   run,
   open: (path) => check(os.open(path, os.O_RDONLY)),
@@ -37,7 +37,7 @@ export const host: Host = {
   actAs: () => false,
 };
 
-// A reader of standard output that is gone is an error of write, as on Node.js.
+// If the reader of standard output is gone, write then fails, as on Node.js.
 os.signal(os.SIGPIPE, undefined);
 
 /** open(2); these values hold on all processors but Alpha, MIPS, PA-RISC and SPARC. */

@@ -175,7 +175,7 @@ function explain({ end, stderr }: RunResult): string {
     case 'too much':
       return 'more log messages of sshd than one run reads; the next run continues';
     default:
-      return `journalctl failed (${end}): ${complaint || 'it gave no reason'}; run journalctl -t sshd by hand`;
+      return `journalctl failed (${end}): ${complaint || 'no message'}; run journalctl -t sshd by hand`;
   }
 }
 
@@ -191,7 +191,7 @@ function parseEntry(line: string): LogEntry | undefined {
   const uptime = Number(fields['__MONOTONIC_TIMESTAMP']) / 1e6;
   if (typeof cursor !== 'string' || typeof boot !== 'string' || typeof message !== 'string') return undefined;
   if (Number.isNaN(time + uptime)) return undefined;
-  // A user can have messages of an own session dropped, and sshd is the next to log there when it ends.
+  // A user can have messages of their own session dropped; sshd is the next to log there, when the session ends.
   const dropped = message.endsWith('.service') ? Number(fields['N_DROPPED']) || 0 : 0;
   return { cursor, boot, time, uptime, pid: Number(fields['_PID']), message, dropped };
 }

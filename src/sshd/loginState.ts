@@ -47,7 +47,7 @@ export function readLogins(
   const journal = findJournal(host);
   if (journal === 'none') return undefined;
   if (journal === 'off') {
-    log('warning', 'logins: journald stores nothing; look at Storage= in journald.conf, or use --no-logins');
+    log('warning', 'logins: journald stores nothing; check Storage= in journald.conf, or use --no-logins');
     return { success: false, history: undefined };
   }
   const origin = `${journal.machine} ${readStart(host, 1)}`;
@@ -137,8 +137,8 @@ function findGap(host: Host, { since, clients }: State, serving: readonly number
   });
   if (missing === undefined) return undefined;
   return (
-    `the log lacks that of a live connection (process ${missing}); look at LogLevel and SyslogFacility of sshd, and ` +
-    'at Storage= and MaxLevelStore= in journald.conf'
+    `the log lacks that of a live connection (process ${missing}); check LogLevel and SyslogFacility of sshd, and ` +
+    'Storage= and MaxLevelStore= in journald.conf'
   );
 }
 
@@ -165,8 +165,8 @@ function readStart(host: Host, pid: number): number {
 const DEFAULT_DIRECTORY = '/run/ssh-sessions-exporter';
 
 /**
- * Where the state is kept, in memory and so until the next boot. It tells who logged in from where, and is for the
- * program's own account alone.
+ * Where the state is kept, in memory and so until the next boot. It shows who logged in from where, so only the
+ * program's own account may read it.
  */
 function directoryOf(host: Host): string {
   // systemd sets this for a unit with RuntimeDirectory=.
@@ -217,7 +217,7 @@ function writeState(host: Host, state: State, before: State | undefined, log: Lo
   const text = renderState(state);
   if (before && text === renderState(before)) return;
   try {
-    // Under cron nobody else makes it.
+    // cron does not create it, as systemd does.
     if (!host.inspect(directory)) host.makeDirectory(directory);
   } catch (error) {
     log('debug', `cannot create ${directory}: ${reasonOf(error)}`);

@@ -17,7 +17,7 @@ export type Title =
 const NONE: Title = { role: 'none' };
 const UNKNOWN: Title = { role: 'unknown' };
 
-/** The buffer that sshd makes a title in (setproctitle.c), in bytes: nobody has thousands of terminals with one. */
+/** The longest title that sshd can make, in bytes: setproctitle.c. */
 const MAX_TITLE = 1023;
 
 /** From OpenSSH 9.8 on, the processes of connections are sshd-session, and only the listener is sshd. */

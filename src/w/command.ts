@@ -9,7 +9,7 @@ export const OUTPUT_LIMIT = 64 * 1024 * 1024;
 /** How much of w's complaints is quoted, in bytes. */
 const MAX_QUOTED = 500;
 
-/** Addresses rather than names where w reads utmp; a FROM column in every build. */
+/** Addresses rather than names if w reads utmp; a FROM column in every build. */
 export const ARGUMENTS = ['-i'];
 
 /**
@@ -28,7 +28,7 @@ export const ENVIRONMENT = {
  * Runs w.
  *
  * @param timeout the time limit for w, in seconds
- * @returns what it printed, in pieces that can be gone through once
+ * @returns what it printed, in pieces that can be iterated once
  * @throws Failure when w is missing, fails, is killed, prints too much or takes too long
  */
 export function runW(host: Host, timeout: number, log: Log): Iterable<Uint8Array> {
@@ -67,7 +67,7 @@ export function requireOpenProc(host: Host): void {
   } catch (error) {
     throw new Failure(
       `/proc hides other users' processes (${codeOf(error)}), so w cannot list their sessions; run as root, ` +
-        'or look at hidepid= of the /proc mount and ProtectProc= of the service',
+        'or check hidepid= of the /proc mount and ProtectProc= of the service',
     );
   }
 }

@@ -7,7 +7,7 @@ export const COLUMNS = ['user', 'tty', 'from', 'login', 'idle', 'jcpu', 'pcpu', 
 
 export type Column = (typeof COLUMNS)[number];
 
-/** A login as w prints it: clean text without the blanks around it, empty where w printed nothing. */
+/** A login as w prints it: clean text without the blanks around it, empty if w printed nothing. */
 export type Row = Readonly<Record<Column, string>>;
 
 /** The output of w. Rows are parsed lazily, so that 100,000 are not in memory at once. */
@@ -26,7 +26,7 @@ const HEADERS = ['USER TTY FROM LOGIN@ IDLE JCPU PCPU WHAT', 'USER TTY LOGIN@ ID
 /** LOGIN@, IDLE, JCPU and PCPU. As one expression they take 2 % of a run to compile. */
 const TIMES = [LOGIN, DURATION, DURATION, DURATION];
 
-/** How much of a line that is not w's is kept, in bytes: it can be as long as the whole input. */
+/** How much of an unreadable line is kept, in bytes: it can be as long as the whole input. */
 const MAX_KEPT = 1000;
 
 /** How far before its name the column of LOGIN@ begins, in bytes: one, and two before procps 3.3. */
@@ -131,12 +131,12 @@ function* readRows(
       continue;
     }
     if (toHeader(line))
-      throw new Failure('this is the output of w more than once; save it once with: w -i > file');
+      throw new Failure('this holds the output of w more than once; save it once with: w -i > file');
     unreadable.push(cleanText(line.slice(0, MAX_KEPT)));
   }
 }
 
-/** @returns an empty line if it has not the indent of the column names */
+/** @returns an empty line if it lacks the indent of the column names */
 function strip(line: string, { indent, end }: Header): string {
   if (!line.startsWith(indent)) return '';
   const cut = end !== '' && line.endsWith(end) ? line.length - end.length : line.length;
@@ -167,7 +167,7 @@ function readRow(line: string, layout: Layout): Row | undefined {
   return undefined;
 }
 
-/** @param times where LOGIN@ and what follows it begin; their shapes are unlikely to come about by chance */
+/** @param times where LOGIN@ and what follows it begin; other text hardly ever has their shapes */
 function readRowAt(line: string, { tty, from }: Layout, times: number): Row | undefined {
   const texts: string[] = [];
   let end = times;

@@ -72,7 +72,7 @@ function atClock(hour: number, minute: number, moment: Moment): number | undefin
 
 /**
  * w prints weekday and hour for logins of another day, up to six times 24 hours ago. That reaches the
- * same weekday only where a clock change made the days between longer, and then it is last week's.
+ * same weekday only if a clock change made the days between longer, and then it is last week's.
  */
 function onWeekday(weekday: number, hour: number, moment: Moment): number | undefined {
   if (hour > 23) return undefined;

@@ -15,7 +15,7 @@ const TIMEOUT = 2;
 /** How much later a busy machine may notice. */
 const PATIENCE = 60;
 /** In KiB: Node alone takes 45 MiB, and what is read from w, 64 MiB at the most, is there twice for a moment. */
-const MOST_MEMORY = 300 * 1024;
+const MAX_MEMORY = 300 * 1024;
 
 const HEADER = 'echo; echo "USER     TTY      FROM             LOGIN@   IDLE   JCPU   PCPU WHAT"';
 const ROW = 'pi       pts/0    192.0.2.17       11:19    5.00s  0.05s  0.05s bash';
@@ -68,7 +68,7 @@ for (const [what, script, message] of cases) {
 
     const [seconds, kibibytes] = readFileSync(usage, 'utf8').trim().split(' ').map(Number);
     assert.ok(Number(seconds) <= TIMEOUT + PATIENCE, `took ${seconds} s`);
-    assert.ok(Number(kibibytes) <= MOST_MEMORY, `took ${kibibytes} KiB`);
+    assert.ok(Number(kibibytes) <= MAX_MEMORY, `took ${kibibytes} KiB`);
     await until('all that w started has ended', () => processesWith(mark).length === 0);
     assert.ok(stderr.length < 1_000 && stderr.split('\n').length <= 3, stderr.slice(0, 2_000));
     assert.equal(status, message === '' ? 0 : 1);
@@ -93,7 +93,7 @@ function environment(pid: string): string {
   }
 }
 
-test('the search for children that are left finds one', async () => {
+test('the search for left-over children finds one', async () => {
   const mark = randomUUID();
   const child = start(['env', `MARK=${mark}`, 'sleep', '20'], { stdio: 'ignore' });
   await until('the child is found', () => processesWith(mark).length === 1);

@@ -6,20 +6,11 @@ import { describe, it, type TestContext } from 'node:test';
 import { exporter, HOST, ROOT, scratch, standInW } from '../support/exporter.ts';
 import { labelsOf, readExposition, soleValue } from '../support/exposition.ts';
 import { until } from '../support/process.ts';
-import { DEFAULT_LAYOUT, printDuration, printW, WIDEST_LAYOUT, type WRow } from '../support/w.ts';
+import { DEFAULT_LAYOUT, PRINTED, printW, WIDEST_LAYOUT, type WRow } from '../support/w.ts';
 
 const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
 
-const row: WRow = {
-  user: 'pi',
-  tty: 'pts/0',
-  from: '10.0.0.5',
-  login: '00:00',
-  idle: printDuration(5),
-  jcpu: printDuration(0.05),
-  pcpu: printDuration(undefined),
-  what: 'vim secret',
-};
+const row: WRow = { ...PRINTED, login: '00:00', what: 'vim secret' };
 const console_: WRow = { ...row, user: 'ana', tty: 'tty1', from: '-' };
 
 const SAVED = printW([row, console_], DEFAULT_LAYOUT).toString();
@@ -76,7 +67,7 @@ describe('the command', () => {
     assert.deepEqual(labelsOf(exposed, 'ssh_sessions_exporter_build_info'), [{ version }]);
   });
 
-  it('is one file that needs nothing beside it', (context) => {
+  it('is one file that needs no other', (context) => {
     const alone = join(scratch(context), 'alone.cjs');
     copyFileSync(join(ROOT, 'dist/ssh-sessions-exporter.cjs'), alone);
     const stdout = execFileSync(process.execPath, [alone, '--input', '-', '--output', '-'], {
@@ -92,7 +83,7 @@ describe('the command', () => {
     assertFailed(runWith(context, script), /-i 32 256 512 C\.UTF-8 <>/);
   });
 
-  it('gives equal bytes for equal input, but for the time that the run took', () => {
+  it('gives equal bytes for equal input, except for the time and duration of the run', () => {
     const run = () =>
       exporter(['-i', '-', '-o', '-'], { input: SAVED }).stdout.replace(
         /^(ssh_sessions_exporter_(?:duration|last_run_timestamp)_seconds) .*$/gm,
@@ -103,7 +94,7 @@ describe('the command', () => {
 });
 
 describe('an option', () => {
-  it('--output names the file, as does SSH_SESSIONS_OUTPUT, which is the weaker', (context) => {
+  it('--output names the file, and overrides SSH_SESSIONS_OUTPUT', (context) => {
     const directory = scratch(context);
     const env = { SSH_SESSIONS_OUTPUT: join(directory, 'env.prom') };
     exporter([], { env });
@@ -112,7 +103,7 @@ describe('an option', () => {
     assert.deepEqual(readdirSync(directory), ['env.prom', 'option.prom']);
   });
 
-  it('--output warns of a name that node_exporter does not read', (context) => {
+  it('--output gives a warning for a name that node_exporter does not read', (context) => {
     const file = join(scratch(context), 'x.txt');
     const { status, stderr } = exporter(['-o', file]);
     assert.equal(status, 0);
@@ -163,12 +154,12 @@ describe('an option', () => {
     ]);
   });
 
-  it('--no-args keeps the name of the command only', () => {
+  it('--no-args keeps only the name of the command', () => {
     assert.equal(labelsOf(exposeSaved([]), 'ssh_session_info')[0]?.['what'], 'vim secret');
     assert.equal(labelsOf(exposeSaved(['--no-args']), 'ssh_session_info')[0]?.['what'], 'vim');
   });
 
-  it('--log-level and LOG_LEVEL say how much is logged, in any case', () => {
+  it('--log-level and LOG_LEVEL set how much is logged, in upper or lower case', () => {
     const log = (args: string[], env: NodeJS.ProcessEnv = {}) =>
       exporter(['-i', '-', '-o', '-', ...args], { env, input: `${SAVED}no row\n` }).stderr;
     assert.match(log([]), /^warning: [^\n]*"no row"\ninfo: [^\n]*\n$/);
@@ -221,7 +212,7 @@ describe('a wrong command line', () => {
     [[], { LOG_LEVEL: 'loud' }, /LOG_LEVEL.*debug, info, warning, error/],
   ];
   for (const [args, env, message] of cases) {
-    it(`${JSON.stringify(args)} ${JSON.stringify(env)} ends with 2 and one line that says what is valid`, (context) => {
+    it(`${JSON.stringify(args)} ${JSON.stringify(env)} exits with 2 and one line that says what is valid`, (context) => {
       const file = join(scratch(context), 'x.prom');
       const { status, stdout, stderr } = exporter(args, { env: { SSH_SESSIONS_OUTPUT: file, ...env } });
       assert.equal(status, 2);
@@ -233,7 +224,7 @@ describe('a wrong command line', () => {
   }
 });
 
-describe('a run fails, says why and exports no session when w', () => {
+describe('a run fails, says why and exports no session if w', () => {
   it('is not installed', (context) => {
     const directory = scratch(context);
     const file = join(directory, 'x.prom');
@@ -246,9 +237,9 @@ describe('a run fails, says why and exports no session when w', () => {
   });
 
   const cases: readonly [string, string, RegExp][] = [
-    ['may not be run', 'chmod -x "$0"; exec "$0"', /status 126/],
+    ['cannot be executed', 'chmod -x "$0"; exec "$0"', /status 126/],
     ['fails', 'echo "w: no such thing" >&2; exit 3', /status 3.*w: no such thing/],
-    ['fails without a word', 'exit 1', /status 1/],
+    ['fails without a message', 'exit 1', /status 1/],
     ['is killed', 'kill -SEGV $$', /killed by SIGSEGV/],
     ['prints nothing', 'exit 0', /printed nothing/],
     ['prints garbage', 'head -c 100000 /dev/urandom | tr -d "\\n"', /procps/],
@@ -263,7 +254,7 @@ describe('a run fails, says why and exports no session when w', () => {
     });
   }
 
-  it('hangs: it is ended with all that it started', async (context) => {
+  it('hangs; then it is killed with all that it started', async (context) => {
     const pids = join(scratch(context), 'pids');
     const script = `trap '' TERM INT HUP\nsleep 97 & echo $! $$ > ${pids}\nwait\nsleep 98`;
     const outcome = runWith(context, script, ['--timeout', '0.5005']);
@@ -276,28 +267,13 @@ describe('a run fails, says why and exports no session when w', () => {
   it('prints for ever', (context) => {
     assertFailed(runWith(context, 'exec yes'), /more than 64 MiB/);
   });
-
-  it('is saved output that was made without FROM, or is missing', (context) => {
-    const directory = scratch(context);
-    const file = join(directory, 'x.prom');
-    const fail = (args: readonly string[], input: string, message: RegExp) => {
-      const outcome = exporter(['-o', file, ...args], { input });
-      assertFailed({ ...outcome, file, exposed: readExposition(readFileSync(file, 'utf8')) }, message);
-    };
-    const bare = printW([row], { ...DEFAULT_LAYOUT, from: false }).toString();
-    fail(['-i', '-'], bare, /no FROM column.*w -i/);
-    fail(['-i', join(directory, 'missing')], '', /cannot read .*missing.*w -i/);
-    fail(['-i', directory], '', /cannot read .*directory/);
-    fail(['-i', '/dev/zero'], '', /more than 64 MiB/);
-    assert.equal(exporter(['-o', file, '-i', '-', '--all'], { input: bare }).status, 0);
-  });
 });
 
 function isZombie(pid: string): boolean {
   return /^State:\tZ/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
 }
 
-describe('the command line', () => {
+describe('a run', () => {
   it('counts rows that cannot be read, warns of the first few and exports the others', (context) => {
     const saved = join(scratch(context), 'saved');
     writeFileSync(saved, `${SAVED}${'no row\n'.repeat(1000)}`);
@@ -311,7 +287,22 @@ describe('the command line', () => {
     assert.match(warnings[10] ?? '', /990/);
   });
 
-  it('passes on what w complains of', (context) => {
+  it('fails for saved output that has no FROM or cannot be read', (context) => {
+    const directory = scratch(context);
+    const file = join(directory, 'x.prom');
+    const fail = (args: readonly string[], input: string, message: RegExp) => {
+      const outcome = exporter(['-o', file, ...args], { input });
+      assertFailed({ ...outcome, file, exposed: readExposition(readFileSync(file, 'utf8')) }, message);
+    };
+    const bare = printW([row], { ...DEFAULT_LAYOUT, from: false }).toString();
+    fail(['-i', '-'], bare, /no FROM column.*w -i/);
+    fail(['-i', join(directory, 'missing')], '', /cannot read .*missing.*w -i/);
+    fail(['-i', directory], '', /cannot read .*directory/);
+    fail(['-i', '/dev/zero'], '', /more than 64 MiB/);
+    assert.equal(exporter(['-o', file, '-i', '-', '--all'], { input: bare }).status, 0);
+  });
+
+  it('logs what w complains of', (context) => {
     const outcome = runWith(context, `echo "w: odd" >&2; cat <<'END'\n${SAVED}END`);
     assert.equal(outcome.status, 0);
     assert.match(outcome.stderr, /^warning: w complained: w: odd$/m);
@@ -332,7 +323,7 @@ describe('the command line', () => {
     assert.equal(labelsOf(outcome.exposed, 'ssh_session_jcpu_seconds').length, 50_000);
   });
 
-  it('keeps the old file, and says what to do, when the new one cannot be written', (context) => {
+  it('keeps the old file, and says what to do, if the new one cannot be written', (context) => {
     const directory = scratch(context);
     mkdirSync(join(directory, 'is.prom'));
     for (const [file, message] of [
@@ -348,7 +339,7 @@ describe('the command line', () => {
     assert.deepEqual(readdirSync(directory), ['is.prom']);
   });
 
-  it('marks its lines for the journal, one by one', (context) => {
+  it('marks each line for the journal with its priority', (context) => {
     const directory = scratch(context);
     const env = { JOURNAL_STREAM: '8:1234', PATH: standInW(directory, 'echo garbage') };
     const { stderr } = exporter(['-o', join(directory, 'x.txt'), '--log-level', 'debug'], { env });
@@ -362,7 +353,7 @@ describe('the command line', () => {
     );
   });
 
-  it('tells at the level debug what a maintainer needs to know', () => {
+  it('logs at the level debug what a maintainer needs to know', () => {
     const { stderr } = exporter(['-o', '-', '--log-level', 'debug'], { env: { TZ: 'Europe/Berlin' } });
     assert.ok(stderr.includes(`debug: ssh-sessions-exporter ${version}, ${HOST}, run by user 0`), stderr);
     assert.match(stderr, /^debug: w from procps-ng \S+: TZ=Europe\/Berlin PROCPS_USERLEN=32 .* w -i$/m);
@@ -376,7 +367,7 @@ describe('the command line', () => {
     assert.match(saved, /^debug: skipped ana on "tty1": "-" is not a remote host$/m);
   });
 
-  it('says so when standard output is closed or full', () => {
+  it('fails if standard output cannot be written', () => {
     const { status, stderr } = exporter(['-o', '-'], { stdout: '/dev/full' });
     assert.equal(status, 1);
     assert.match(stderr, /^error: cannot write standard output: no space left on device[^\n]+\n$/);

@@ -59,9 +59,9 @@ function isNew(file: string): boolean {
   return withoutRunData(readFileSync(file, 'utf8')) === withoutRunData(fresh.text);
 }
 
-describe('a full disk', { skip: root }, () => {
+describe('a run that cannot write changes nothing', { skip: root }, () => {
   for (const state of ['that holds an old file', 'that holds none']) {
-    test(`tmpfs ${state}, with every size from none to enough free, in steps of 4 KiB`, async (t) => {
+    test(`on a tmpfs ${state}, for every size of free space up to enough, in steps of 4 KiB`, async (t) => {
       const needed = Math.ceil(Buffer.byteLength(fresh.text) / BLOCK);
       const directory = await mount('-t', 'tmpfs', '-o', `size=${(2 * needed + 20) * BLOCK}`, 'tmpfs');
       const file = join(directory, 'ssh.prom');
@@ -87,7 +87,7 @@ describe('a full disk', { skip: root }, () => {
     });
   }
 
-  test('ext4, in the same steps: the file is what the run says', {
+  test('on ext4, in the same steps', {
     skip: lacking('/usr/sbin/mkfs.ext4'),
   }, async (t) => {
     const directory = await makeDisk(
@@ -117,7 +117,7 @@ describe('a full disk', { skip: root }, () => {
     assert.deepEqual([...outcomes.keys()].sort(), [0, 1]);
   });
 
-  test('no inodes left', async () => {
+  test('without a free inode', async () => {
     const directory = await mount('-t', 'tmpfs', '-o', 'size=1M,nr_inodes=3', 'tmpfs');
     const file = join(directory, 'ssh.prom');
     writeFileSync(file, old.text);
@@ -128,7 +128,7 @@ describe('a full disk', { skip: root }, () => {
     assert.ok(isNew(file));
   });
 
-  test('quota', { skip: lacking('/usr/sbin/mkfs.btrfs') }, async () => {
+  test('beyond the disk quota', { skip: lacking('/usr/sbin/mkfs.btrfs') }, async () => {
     const volume = join(await makeDisk(128, 'mkfs.btrfs', '--quiet', '--mixed'), 'volume');
     await succeed(['btrfs', 'quota', 'enable', dirname(volume)]);
     await succeed(['btrfs', 'subvolume', 'create', volume]);
@@ -147,7 +147,7 @@ describe('a full disk', { skip: root }, () => {
     assert.ok(isNew(file));
   });
 
-  test('a read-only file system', async () => {
+  test('on a read-only file system', async () => {
     const directory = await mount('-t', 'tmpfs', 'tmpfs');
     const file = join(directory, 'ssh.prom');
     writeFileSync(file, old.text);
@@ -159,7 +159,7 @@ describe('a full disk', { skip: root }, () => {
     );
   });
 
-  test('no permission', async () => {
+  test('without permission', async () => {
     const file = join(publicDirectory(), 'ssh.prom');
     writeFileSync(file, old.text);
     await assertUnchanged(file, () => replaceAs(NOBODY, file), /^error: cannot write .*: no permission in /);

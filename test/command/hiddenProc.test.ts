@@ -7,7 +7,7 @@ import { capture } from '../support/process.ts';
 import { lackingRoot } from '../support/programs.ts';
 import { NOBODY } from '../support/root.ts';
 
-describe('an account without rights', { skip: lackingRoot() }, () => {
+describe('a run by an account without rights', { skip: lackingRoot() }, () => {
   const program = copyProgram(publicDirectory());
   /** A mount and process namespace of its own; process 1 of it belongs to root. */
   const script = `
@@ -24,7 +24,7 @@ describe('an account without rights', { skip: lackingRoot() }, () => {
 
   for (const options of ['hidepid=1', 'hidepid=2', 'hidepid=4', 'hidepid=2,subset=pid']) {
     for (const argument of ['--no-connections', '--all']) {
-      test(`with ${options} and ${argument}`, async () => {
+      test(`with ${argument} fails if /proc has ${options}`, async () => {
         const { status, stderr, exposed } = await run(options, argument);
         assert.equal(status, 1);
         assert.match(stderr, /^error: \/proc hides other users' processes.*hidepid=.*\n$/m);
@@ -35,7 +35,7 @@ describe('an account without rights', { skip: lackingRoot() }, () => {
     }
   }
 
-  test('sees all where nothing is hidden', async () => {
+  test('succeeds if /proc hides nothing', async () => {
     const { status, exposed } = await run('hidepid=0', '--all');
     assert.equal(status, 0);
     assert.equal(soleValue(exposed, 'ssh_sessions_exporter_success'), 1);

@@ -83,7 +83,7 @@ describe(`${HOST}: run`, () => {
       ['run', [['printf', '%s|', 'a b', '', '-x', '*', 'ü']], ended(0, 'a b||-x|*|\xc3\xbc|')],
     ]));
 
-  it('gives the environment, with additions', () =>
+  it('passes the environment on, with additions', () =>
     expect(
       [
         ['run', [shell('echo $MARK $ADDED'), { env: { ADDED: 'b' } }], ended(0, 'a b\n')],
@@ -93,14 +93,14 @@ describe(`${HOST}: run`, () => {
       { env: { MARK: 'a' } },
     ));
 
-  it('leads a process group, reads nothing, and ignores no signal', () =>
+  it('starts the command in a process group of its own, without input or ignored signals', () =>
     expect([
       ['run', [shell('[ $(ps -o pgid= -p $$) = $$ ] && echo yes')], ended(0, 'yes\n')],
       ['run', [['grep', 'SigIgn', '/proc/self/status']], ended(0, 'SigIgn:\t0000000000000000\n')],
       ['run', [['readlink', '/proc/self/fd/0']], ended(0, '/dev/null\n')],
     ]));
 
-  it('kills what exceeds its time, and keeps what was printed until then', () =>
+  it('kills a command that exceeds its time, and returns what it printed until then', () =>
     expect([
       ['run', [shell('echo a; exec sleep 1000'), { timeout: 0.5 }], ended('timeout', 'a\n')],
       ['run', [shell('exec >&- 2>&-; exec sleep 1000'), { timeout: 0.5 }], ended('timeout')],
@@ -208,13 +208,13 @@ describe(`${HOST}: files`, () => {
     assert.equal(readFileSync(at('halves'), 'utf8'), 'a\ufffd\ufffdb\ufffd\ufffd');
   });
 
-  it('say why they cannot be written', () =>
+  it('give the reason why they cannot be written', () =>
     expect([
       ['write', ['/dev/full', 'a'], 'no space left on device'],
       ['writeLong', ['/dev/full', 1], 'no space left on device'],
     ]));
 
-  it('say so where the disk becomes full', { skip: lackingRoot() }, async () => {
+  it('give an error if the disk becomes full', { skip: lackingRoot() }, async () => {
     const disk = await mount('-t', 'tmpfs', '-o', 'size=1M', 'tmpfs');
     writeFileSync(join(disk, 'file'), '');
     await expect([['writeLong', [join(disk, 'file'), 3], 'no space left on device']]);
@@ -291,7 +291,7 @@ describe(`${HOST}: files`, () => {
     ]);
   });
 
-  it('belong to the owner alone if they are new directories', async () => {
+  it('include new directories, which only their owner may enter', async () => {
     await expect([['makeDirectory', [at('made')], 'nothing']], {
       by: ['sh', '-c', 'umask 0; exec "$@"', 'sh'],
     });
@@ -302,7 +302,7 @@ describe(`${HOST}: files`, () => {
     ]);
   });
 
-  it('refuse another account', { skip: lackingRoot() }, async () => {
+  it('cannot be used by another account', { skip: lackingRoot() }, async () => {
     writeFileSync(at('secret'), '');
     chmodSync(at('secret'), 0o600);
     const by = ['setpriv', `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups'];
@@ -341,7 +341,7 @@ describe(`${HOST}: this process`, () => {
       { env: { MARK: 'ü' } },
     ));
 
-  it('is given the effective user ID', { skip: lackingRoot() }, async () => {
+  it('knows its effective user ID', { skip: lackingRoot() }, async () => {
     const calls = JSON.stringify([['about']]);
     const by = ['setpriv', `--euid=${NOBODY}`];
     const [about] = JSON.parse(await succeed([...by, ...command, calls]));
@@ -356,7 +356,7 @@ describe(`${HOST}: this process`, () => {
     assert.equal(stdout.trim(), '[true]');
   });
 
-  it('has an error when the reader of its standard output is gone', async () => {
+  it('gets an error if the reader of its standard output is gone', async () => {
     const calls = JSON.stringify([['about']]);
     const script = '{ sleep 0.2; "$@"; echo $? >&2; } | true';
     const { stderr } = await capture(['sh', '-c', script, 'sh', ...command, calls]);
@@ -398,7 +398,7 @@ const TIMES = CHANGES.flatMap((change) => [-7200, -3601, -1, 0, 1, 3600].map((st
 
 describe(`${HOST}: the offset of local time`, () => {
   for (const zone of ZONES) {
-    it(`in ${zone || 'an empty TZ'} is that of date(1), around ${CHANGES.length} changes`, async () => {
+    it(`is that of date(1) in ${zone || 'an empty TZ'}, around ${CHANGES.length} changes`, async () => {
       // TZ described by a string asks date(1) itself, a process each.
       const times = /\d/.test(zone) ? TIMES.slice(-6) : TIMES;
       const input = times.map((time) => `@${time}\n`).join('');

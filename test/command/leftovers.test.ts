@@ -4,7 +4,7 @@ import { chownSync, lutimesSync, mkdirSync, readdirSync, symlinkSync, writeFileS
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { publicDirectory, runExporter } from '../support/exporter.ts';
-import { hostileLogins, printLikeW } from '../support/hostile.ts';
+import { hostileLogins, printLogins } from '../support/hostile.ts';
 import { startNodeExporter } from '../support/nodeExporter.ts';
 import { lacking, lackingRoot } from '../support/programs.ts';
 import { NOBODY } from '../support/root.ts';
@@ -15,7 +15,7 @@ const directory = publicDirectory();
 const textfiles = join(directory, 'textfiles');
 const input = join(directory, 'w.txt');
 mkdirSync(textfiles);
-writeFileSync(input, printLikeW(hostileLogins(10, 1)));
+writeFileSync(input, printLogins(hostileLogins(10, 1)));
 
 function run() {
   return runExporter(['-i', input, '-o', join(textfiles, 'ssh.prom'), '--log-level', 'warning']);
@@ -27,7 +27,7 @@ function setAge(path: string, age: number): void {
   lutimesSync(path, time, time);
 }
 
-test('a run leaves alone the files of another account, links and what the future wrote', {
+test('a run keeps left-over files of another account, links, and files with a time in the future', {
   skip: lackingRoot(),
 }, async () => {
   const own = join(textfiles, 'ssh.prom.1');

@@ -39,7 +39,7 @@ describe('root in the directory of another account', { skip: lackingRoot() }, ()
     return directory;
   }
 
-  test('writes with that account’s rights, and again over its own file or one of root', {
+  test('writes with the rights of that account, also over a file of either', {
     skip: refusal,
   }, async () => {
     const file = join(foreignDirectory(), 'ssh.prom');
@@ -52,7 +52,7 @@ describe('root in the directory of another account', { skip: lackingRoot() }, ()
     }
   });
 
-  test('writes nothing where it may not change its account', async () => {
+  test('writes nothing if it cannot take on the rights of that account', async () => {
     const file = join(foreignDirectory(), 'ssh.prom');
     const bounded = ['setpriv', '--bounding-set=-all,+dac_override', '--inh-caps=-all', '--'];
     const run = [...bounded, ...COMMAND, '-i', version.input, '-o', file];
@@ -62,7 +62,7 @@ describe('root in the directory of another account', { skip: lackingRoot() }, ()
     assert.deepEqual(readdirSync(join(file, '..')), []);
   });
 
-  test('does not follow that account’s link to a file of root', async () => {
+  test('does not follow a link of that account to a file of root', async () => {
     const victim = join(publicDirectory(), 'victim.prom');
     writeFileSync(victim, 'precious');
     const link = join(foreignDirectory(), 'ssh.prom');
@@ -78,7 +78,7 @@ describe('root in the directory of another account', { skip: lackingRoot() }, ()
     assert.equal(readlinkSync(link), victim);
   });
 
-  test('does not follow that account’s link to a directory of root', async () => {
+  test('does not follow a link of that account to a directory of root', async () => {
     const directory = publicDirectory();
     const link = join(foreignDirectory(), 'textfile');
     symlinkSync(directory, link);
@@ -89,7 +89,7 @@ describe('root in the directory of another account', { skip: lackingRoot() }, ()
     assert.deepEqual(readdirSync(directory), []);
   });
 
-  test('does not write where others can, unless the directory is sticky', async () => {
+  test('does not write where other accounts can, unless the directory is sticky', async () => {
     const directory = publicDirectory();
     const run = () => runExporter(['-i', version.input, '-o', join(directory, 'ssh.prom')]);
     for (const mode of [0o777, 0o757]) {
@@ -106,7 +106,7 @@ describe('root in the directory of another account', { skip: lackingRoot() }, ()
     assert.equal((await run()).status, 0);
   });
 
-  test('follows a link of root there', async () => {
+  test('follows a link of root', async () => {
     const file = join(publicDirectory(), 'real.prom');
     const link = join(foreignDirectory(), 'ssh.prom');
     symlinkSync(file, link);

@@ -26,7 +26,7 @@ describe('live sessions', { skip: unfit }, () => {
   });
   after(() => server.close());
 
-  it('come from a real sshd, through w, to the page of a real node_exporter, and go', async (context) => {
+  it('of a real sshd appear on the page of a real node_exporter, and disappear', async (context) => {
     const directory = scratch(context);
     const file = join(directory, 'ssh_sessions.prom');
     const nodeExporter = await startNodeExporter(directory);
@@ -70,7 +70,7 @@ describe('live sessions', { skip: unfit }, () => {
     assert.doesNotMatch(nodeExporter.log(), /level=error|error gathering|collected before/);
   });
 
-  it('pass promtool, but for the one name that users know', async (context) => {
+  it('pass promtool, except for the name ssh_sessions_total', async (context) => {
     const sessions = [await server.terminal(), await server.command()];
     const file = join(scratch(context), 'x.prom');
     assert.equal(exporter(['-o', file]).status, 0);

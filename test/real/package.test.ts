@@ -38,11 +38,11 @@ describe('the Debian package', { skip: lacking('/usr/bin/dpkg-deb', '/usr/bin/li
     );
   });
 
-  it('gives lintian nothing to complain of', async () => {
+  it('passes lintian', async () => {
     assert.equal(await succeed(['lintian', '--allow-root', '--pedantic', file]), '');
   });
 
-  it('is the same each time', async () => {
+  it('is the same, byte for byte, when it is built again', async () => {
     const once = readFileSync(file);
     rmSync(file);
     await build();
@@ -73,7 +73,7 @@ describe('the Debian package', { skip: lacking('/usr/bin/dpkg-deb', '/usr/bin/li
     );
   });
 
-  it('is not made where a part is missing, and the part is named', async () => {
+  it('is not built if a part is missing, and the error names the part', async () => {
     rmSync(join(dir, 'systemd/ssh-sessions-exporter.timer'));
     const { status, stderr } = await capture(['env', '-C', dir, 'node', 'packaging/build.js']);
     assert.equal(status, 1);
@@ -89,7 +89,7 @@ describe('the Debian package', { skip: lacking('/usr/bin/dpkg-deb', '/usr/bin/li
 });
 
 describe('the npm package', () => {
-  it('installs a command that works, and npm 12 warns of nothing in it', {
+  it('installs a command that works, without a warning of npm 12', {
     timeout: 240_000,
   }, async (context) => {
     const directory = scratch(context);

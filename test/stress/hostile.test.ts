@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { publicDirectory, runExporter } from '../support/exporter.ts';
 import { labelsOf, readExposition, soleValue } from '../support/exposition.ts';
-import { expectedLabels, hostileLogins, type Login, printLikeW } from '../support/hostile.ts';
+import { expectedLabels, hostileLogins, type Login, printLogins } from '../support/hostile.ts';
 import { type NodeExporter, startNodeExporter } from '../support/nodeExporter.ts';
 import { lacking } from '../support/programs.ts';
 import { share } from '../support/stress.ts';
@@ -40,7 +40,7 @@ for (const { rows, files } of FILES) {
 
 /** The sessions that come back from node_exporter are exactly those that went in. */
 async function roundTrip(logins: readonly Login[]): Promise<void> {
-  writeFileSync(input, printLikeW(logins));
+  writeFileSync(input, printLogins(logins));
   const result = await runExporter(['--input', input, '--output', output]);
   const sessions = logins.filter(({ isSsh }) => isSsh);
   assert.deepEqual(result, {

@@ -1,17 +1,15 @@
 /** Logins as an attacker would have them, printed as procps' w prints logins. */
 import fc from 'fast-check';
-import type { WRow } from './w.ts';
+import { printW, TTY_LENGTH, type WLayout, type WRow } from './w.ts';
 
-/** What a login is made of, as bytes, one to a character; the times are as wide as w prints them. */
+/** What a login is made of, as bytes, one to a character. */
 export interface Login extends WRow {
   /** Whether it is an SSH session. */
   readonly isSsh: boolean;
 }
 
-/** The widths that w is asked for (PROCPS_USERLEN, PROCPS_FROMLEN), and what it shows of a terminal. */
-const USER_WIDTH = 32;
-const TTY_WIDTH = 8;
-const FROM_WIDTH = 256;
+/** The widths that the program asks of w. */
+const LAYOUT: WLayout = { userLength: 32, fromLength: 256, from: true, wideWhat: false };
 
 /** Text that imitates what surrounds it: w's columns, the text format, escapes, and what a shell would run. */
 const IMITATIONS = [
@@ -83,8 +81,8 @@ const piece = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom(...BROKEN) },
 );
 
-/** @param most the largest number of pieces */
-const text = (most: number) => fc.array(piece, { maxLength: most }).map((pieces) => pieces.join(''));
+/** @param max the largest number of pieces */
+const text = (max: number) => fc.array(piece, { maxLength: max }).map((pieces) => pieces.join(''));
 const long = fc.tuple(piece, fc.integer({ min: 1, max: 600 })).map(([part, times]) => part.repeat(times));
 
 /** Names of clients that the rules for displays, windows and seats could be fooled by. */
@@ -96,7 +94,7 @@ const remote = fc.oneof(
 );
 const local = fc.constantFrom('', '-', ':0', ':1.0', 'localhost:10.0', 'tty2', 'login-', 'tmux(1234).%0');
 
-const login = fc.constantFrom(' 11:19  ', ' 00:00  ', ' 23:59  ', ' Mon11  ', ' 23Nov26', ' 29Feb24');
+const login = fc.constantFrom('11:19', '00:00', '23:59', 'Mon11', '23Nov26', '29Feb24');
 const duration = fc.constantFrom(
   ...[
     '  5.00s',
@@ -129,7 +127,7 @@ const anyLogin: fc.Arbitrary<Login> = fc
   .map(({ origin, ...rest }) => ({ ...rest, ...origin }));
 
 /** A terminal takes lines of at most 4 KiB, and a name is sent through one in base64. */
-const LONGEST_NAME = 2_000;
+const MAX_NAME_LENGTH = 2_000;
 const NEWLINES = [
   '\n',
   '\r\n',
@@ -147,7 +145,7 @@ export function hostileNames(count: number, seed: number): string[] {
   const name = fc.oneof({ weight: 9, arbitrary: short }, { weight: 1, arbitrary: long });
   return fc
     .sample(name, { numRuns: count, seed })
-    .map((text) => text.replaceAll('\0', '').slice(0, LONGEST_NAME));
+    .map((text) => text.replaceAll('\0', '').slice(0, MAX_NAME_LENGTH));
 }
 
 /** @returns that many logins, the same ones for the same seed; every tenth is there twice */
@@ -156,35 +154,17 @@ export function hostileLogins(count: number, seed: number): Login[] {
   return logins.map((one, index) => (index % 10 === 9 ? (logins[index - 1] ?? one) : one));
 }
 
-/** What w prints of them: a header of two lines, then a line for each. */
-export function printLikeW(logins: readonly Login[]): Buffer {
-  const header = [
-    ` 11:20:00 up 1 day,  1:00,  ${logins.length} users,  load average: 0.00, 0.00, 0.00`,
-    `${'USER'.padEnd(USER_WIDTH + 1)}${'TTY'.padEnd(TTY_WIDTH + 1)}${'FROM'.padEnd(FROM_WIDTH)} LOGIN@   IDLE   JCPU   PCPU WHAT`,
-  ];
-  return Buffer.from(`${[...header, ...logins.map(printRow)].join('\n')}\n`, 'latin1');
-}
-
-function printRow({ user, tty, from, login, idle, jcpu, pcpu, what }: Login): string {
-  const columns = [column(user, USER_WIDTH), ' ', column(tty, TTY_WIDTH), ' ', column(from, FROM_WIDTH)];
-  return [...columns, login, idle, jcpu, pcpu, ' ', what].join('');
-}
-
-function column(text: string, width: number): string {
-  return text.slice(0, width).padEnd(width);
-}
+/** What w prints of them. */
+export const printLogins = (logins: readonly Login[]): Buffer => printW(logins, LAYOUT, 'latin1');
 
 /** The labels that ssh_session_info has for a login; no label is empty. */
 export function expectedLabels(login: Login): Record<string, string> {
+  const { isSsh: _, ...row } = login;
   const texts = {
-    user: login.user.slice(0, USER_WIDTH),
-    tty: login.tty.slice(0, TTY_WIDTH),
-    from: login.from.slice(0, FROM_WIDTH),
-    login: login.login,
-    idle: login.idle,
-    jcpu: login.jcpu,
-    pcpu: login.pcpu,
-    what: login.what,
+    ...row,
+    user: row.user.slice(0, LAYOUT.userLength),
+    tty: row.tty.slice(0, TTY_LENGTH),
+    from: row.from.slice(0, LAYOUT.fromLength),
   };
   const labels: Record<string, string> = {};
   for (const [name, bytes] of Object.entries(texts)) {

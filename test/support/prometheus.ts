@@ -1,8 +1,8 @@
 /** Starts Debian's Prometheus and Alertmanager, and asks them through their HTTP APIs. */
 import { join } from 'node:path';
 import { cached } from './guest.ts';
-import { listeningAddress } from './nodeExporter.ts';
-import { collect, ended, killGroup, start, succeed, until } from './process.ts';
+import { succeed } from './process.ts';
+import { startServer } from './server.ts';
 
 export interface Series {
   readonly metric: Readonly<Record<string, string>>;
@@ -63,25 +63,13 @@ export async function prometheus3(): Promise<string> {
   return join(root, 'usr/bin');
 }
 
-/**
- * @param directory where its prometheus.yml is; its data goes there too
- */
+/** @param directory where its prometheus.yml is; its data goes there too */
 export async function startPrometheus(directory: string): Promise<Prometheus> {
-  const process = start([
-    'prometheus',
-    `--config.file=${join(directory, 'prometheus.yml')}`,
-    `--storage.tsdb.path=${join(directory, 'data')}`,
-    '--web.listen-address=127.0.0.1:0',
-  ]);
-  const log = collect(process.stderr);
-  const address = await until('Prometheus is ready', () => {
-    if (process.exitCode !== null) throw new Error(`Prometheus ended:\n${log()}`);
-    return log().includes('Server is ready to receive web requests') ? listeningAddress(log()) : undefined;
-  });
-  return new Prometheus(`http://${address}`, log, async () => {
-    killGroup(process);
-    await ended(process);
-  });
+  const config = `--config.file=${join(directory, 'prometheus.yml')}`;
+  const data = `--storage.tsdb.path=${join(directory, 'data')}`;
+  const ready = 'Server is ready to receive web requests';
+  const { address, log, stop } = await startServer('prometheus', [config, data], ready);
+  return new Prometheus(`http://${address}`, log, stop);
 }
 
 /** An alert as Alertmanager takes it and gives it. */
@@ -102,18 +90,11 @@ export interface Alertmanager {
 
 /** @param directory where its alertmanager.yml is; its data goes there too */
 export async function startAlertmanager(directory: string): Promise<Alertmanager> {
-  const process = start([
-    'prometheus-alertmanager',
+  const { address, stop } = await startServer('prometheus-alertmanager', [
     `--config.file=${join(directory, 'alertmanager.yml')}`,
     `--storage.path=${join(directory, 'data')}`,
-    '--web.listen-address=127.0.0.1:0',
     '--cluster.listen-address=',
   ]);
-  const log = collect(process.stderr);
-  const address = await until('Alertmanager listens', () => {
-    if (process.exitCode !== null) throw new Error(`Alertmanager ended:\n${log()}`);
-    return listeningAddress(log());
-  });
   const url = `http://${address}/api/v2/alerts`;
   return {
     address,
@@ -127,10 +108,7 @@ export async function startAlertmanager(directory: string): Promise<Alertmanager
       });
       if (!response.ok) throw new Error(`Alertmanager refused: ${await response.text()}`);
     },
-    stop: async () => {
-      killGroup(process);
-      await ended(process);
-    },
+    stop,
   };
 }
 

@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { runExporter } from './exporter.ts';
-import { hostileLogins, printLikeW } from './hostile.ts';
+import { hostileLogins, printLogins } from './hostile.ts';
 
 export interface Version {
   /** Saved output of w. */
@@ -18,7 +18,7 @@ export async function makeVersions(directory: string, rows: number): Promise<rea
 
 async function makeVersion(directory: string, name: string, rows: number): Promise<Version> {
   const input = join(directory, `${name}.txt`);
-  writeFileSync(input, printLikeW(hostileLogins(rows, rows)));
+  writeFileSync(input, printLogins(hostileLogins(rows, rows)));
   const { stdout } = await runExporter(['--input', input, '--output', '-']);
   return { input, text: stdout };
 }

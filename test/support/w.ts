@@ -1,15 +1,11 @@
 /** What procps' w prints, implemented again after w.c to test the parser. */
+import type { Row } from '../../src/w/parse.ts';
 
-export interface WRow {
-  readonly user: string;
-  readonly tty: string;
-  readonly from: string;
-  readonly login: string;
-  readonly idle: string;
-  readonly jcpu: string;
-  readonly pcpu: string;
-  readonly what: string;
-}
+/** A row before it is printed: durations have the blanks that w puts around them. */
+export type WRow = Row;
+
+/** What w shows of a terminal, in bytes. */
+export const TTY_LENGTH = 8;
 
 export interface WLayout {
   /** PROCPS_USERLEN, in bytes. */
@@ -25,11 +21,30 @@ export interface WLayout {
 export const DEFAULT_LAYOUT: WLayout = { userLength: 8, fromLength: 16, from: true, wideWhat: false };
 export const WIDEST_LAYOUT: WLayout = { userLength: 32, fromLength: 256, from: true, wideWhat: true };
 
+/** An SSH session, to print and change. */
+export const PRINTED: WRow = {
+  user: 'pi',
+  tty: 'pts/0',
+  from: '10.0.0.5',
+  login: '11:19',
+  idle: printDuration(5),
+  jcpu: printDuration(0.05),
+  pcpu: printDuration(undefined),
+  what: 'vim notes',
+};
+
+/** The same session as it is read. */
+export const READ: Row = { ...PRINTED, idle: '5.00s', jcpu: '0.05s', pcpu: '?' };
+
 const SYSTEM_LINE = ' 11:23:45 up 1 day,  2:03,  2 users,  load average: 0.00, 0.01, 0.05';
 
-/** The output of w for these rows; values are cut and padded by byte, as printf does. */
-export function printW(rows: readonly WRow[], layout: WLayout): Buffer {
-  const lines = [Buffer.from(SYSTEM_LINE), header(layout), ...rows.map((row) => printRow(row, layout))];
+/**
+ * The output of w for these rows; values are cut and padded by byte, as printf does.
+ * @param encoding of the rows; latin1 if they are bytes, one to a character
+ */
+export function printW(rows: readonly WRow[], layout: WLayout, encoding: 'utf8' | 'latin1' = 'utf8'): Buffer {
+  const printed = rows.map((row) => printRow(row, layout, encoding));
+  const lines = [Buffer.from(SYSTEM_LINE), header(layout), ...printed];
   return Buffer.concat(lines.flatMap((line) => [line, Buffer.from('\n')]));
 }
 
@@ -38,19 +53,20 @@ function header({ userLength, fromLength, from, wideWhat }: WLayout): Buffer {
   return Buffer.from(`${head} LOGIN@   IDLE   JCPU   PCPU ${wideWhat ? ' ' : ''}WHAT`);
 }
 
-function printRow(row: WRow, { userLength, fromLength, from }: WLayout): Buffer {
+function printRow(row: WRow, layout: WLayout, encoding: BufferEncoding): Buffer {
+  const { userLength, fromLength, from } = layout;
+  const encode = (text: string) => Buffer.from(text, encoding);
   return Buffer.concat([
-    pad(row.user, userLength, userLength + 1),
-    pad(row.tty, 8, 9),
-    from ? pad(row.from, fromLength, fromLength) : Buffer.alloc(0),
-    Buffer.from(` ${row.login}`.padEnd(8)),
-    ...[row.idle, row.jcpu, row.pcpu].map((duration) => Buffer.from(duration)),
-    Buffer.from(` ${row.what}`),
+    pad(encode(row.user), userLength, userLength + 1),
+    pad(encode(row.tty), TTY_LENGTH, TTY_LENGTH + 1),
+    from ? pad(encode(row.from), fromLength, fromLength) : Buffer.alloc(0),
+    encode(` ${row.login}`.padEnd(8)),
+    encode(`${row.idle}${row.jcpu}${row.pcpu} ${row.what}`),
   ]);
 }
 
-function pad(text: string, precision: number, width: number): Buffer {
-  const bytes = Buffer.from(text).subarray(0, precision);
+function pad(text: Buffer, precision: number, width: number): Buffer {
+  const bytes = text.subarray(0, precision);
   return Buffer.concat([bytes, Buffer.alloc(Math.max(0, width - bytes.length), ' ')]);
 }
 

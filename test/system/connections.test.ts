@@ -80,7 +80,7 @@ for (const release of releases) {
       assert.equal(await countLogindSessions(), 50);
     });
 
-    it('outlive the listener that took them, and have sftp within sshd', async () => {
+    it('outlive the listener that took them, and count internal-sftp once', async () => {
       for (const user of ['root', 'pi']) {
         await ssh.terminal({ user });
         await ssh.forward({ user });
@@ -94,7 +94,7 @@ for (const release of releases) {
       assert.equal(await countLogindSessions(), 6);
     });
 
-    it('may have an sshd each, started by systemd', async () => {
+    it('can each have an sshd that systemd started', async () => {
       await guest.run(`
         printf '[Socket]\\nListenStream=127.0.0.1:2222\\nAccept=yes\\n' >/run/systemd/system/test-sshd.socket
         printf '[Service]\\nExecStart=-/usr/sbin/sshd -i\\nStandardInput=socket\\n' >/run/systemd/system/test-sshd@.service
@@ -120,7 +120,7 @@ for (const release of releases) {
       assert.deepEqual([...new Set(sessions.map(({ user }) => user))].sort(), ['jörg', 'pi@example.org']);
     });
 
-    it('are one each while sshd prepares the shell of root', async () => {
+    it('count once while sshd prepares the shell of root', async () => {
       await guest.run(
         'mkdir -p /root/.ssh && echo "while [ -e /run/wait ]; do sleep 0.1; done" >/root/.ssh/rc',
       );
@@ -135,7 +135,7 @@ for (const release of releases) {
       }
     });
 
-    it('are not those that wait for a password, or have said nothing', async () => {
+    it('do not include those that wait for a password, or have sent nothing', async () => {
       await guest.run("printf '#!/bin/sh\nexec sleep 600\n' >/root/askpass && chmod 755 /root/askpass");
       const options = '-F none -o StrictHostKeyChecking=no -o PreferredAuthentications=password';
       for (const user of ['root', 'pi', 'unheard-of']) {
@@ -149,7 +149,7 @@ for (const release of releases) {
       assert.equal(await guest.run('w -h'), '');
     });
 
-    it('are not what a user calls sshd', async () => {
+    it('do not include processes of a user that are called sshd', async () => {
       await guest.run(`
         install -d -o pi /opt/forged
         for program in sleep bash; do install -D -o pi /usr/bin/$program /opt/forged/$program/sshd; done
@@ -175,7 +175,7 @@ for (const release of releases) {
       assert.deepEqual(await connections(), { pi: { notty: 1 } });
     });
 
-    it('are not those of a container', async () => {
+    it('do not include those of a container', async () => {
       await background('exec unshare --pid --fork --mount-proc /usr/sbin/sshd -D -p 2223');
       await until('it listens', async () => /:2223 /.test(await guest.run('ss -Hltn')));
       for (const user of ['root', 'pi']) await ssh.terminal({ user, port: 2223 });
@@ -184,7 +184,7 @@ for (const release of releases) {
       assert.deepEqual(await connections(), { pi: { forward: 1 } });
     });
 
-    it('are not told where /proc hides them', async () => {
+    it('are not exported if /proc hides them', async () => {
       await ssh.command({ user: 'pi' });
       const mount = 'mount -t proc -o hidepid=invisible proc /proc';
       const { status, stdout, stderr } = await run(
@@ -196,7 +196,7 @@ for (const release of releases) {
       assert.match(stdout, /^ssh_sessions_exporter_success 0$/m);
     });
 
-    it('cost little beside a bare Node.js that runs w', async (context) => {
+    it('cost little compared with a bare Node.js that runs w', async (context) => {
       await background(`
         while [ $(ls /proc | grep -c '^[0-9]') -lt ${COST_PROCESSES} ]; do sleep 600 & done; touch /run/full; wait`);
       await until('the machine is full', async () => (await guest.exec('rm /run/full')).status === 0);

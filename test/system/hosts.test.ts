@@ -35,7 +35,7 @@ describe('the command of the package', { skip: lackingGuests() }, () => {
     });
   }
 
-  it('refuses quickjs-ng, starts Node.js without QuickJS, and says so when there is neither', async () => {
+  it('refuses quickjs-ng, starts Node.js without QuickJS, and fails without either', async () => {
     const run = (option: string) => guest.exec(`ssh-sessions-exporter ${option}`);
     await guest.run('mv /usr/bin/qjs /usr/bin/qjs.real');
     const otherQuickJs = [
@@ -58,7 +58,7 @@ describe('the command of the package', { skip: lackingGuests() }, () => {
     assert.deepEqual(neither, {
       status: 1,
       stdout: '',
-      stderr: 'error: neither /usr/bin/qjs nor /usr/bin/node is there; install quickjs or nodejs\n',
+      stderr: 'error: neither /usr/bin/qjs nor /usr/bin/node exists; install quickjs or nodejs\n',
     });
   });
 });

@@ -35,7 +35,7 @@ for (const file of ['/usr/lib/ssh-sessions-exporter/ssh-sessions-exporter.cjs', 
 }`;
 
 for (const release of ['bookworm', 'trixie'] as const satisfies readonly Release[]) {
-  describe(`root on ${release}, led about by the owner of a directory above`, {
+  describe(`root on ${release}, while another account exchanges a directory above`, {
     skip: lackingGuests(),
   }, () => {
     test(`overwrites no file of root's in ${RUNS} runs`, async (context) => {

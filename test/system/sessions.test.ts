@@ -74,7 +74,7 @@ for (const release of releases) {
       await until('sshd serves nobody', async () => (await countTitles()) === 0);
     });
 
-    it('are as many on every Debian, in all kinds of connections, with their client', async () => {
+    it('are as many on every Debian for every kind of connection, and have their client', async () => {
       for (const user of ['root', 'pi']) await openEveryKind(user);
       const found = await expose();
       assert.equal(soleValue(found, 'ssh_sessions_total'), 2 * SESSIONS_PER_USER);
@@ -88,7 +88,7 @@ for (const release of releases) {
       assert.equal(soleValue(found, 'ssh_sessions_unverified'), 0);
     });
 
-    it('leave their connections behind when w fails', async () => {
+    it('are not exported if w fails, but their connections are', async () => {
       for (const user of ['root', 'pi']) await openEveryKind(user);
       const path = 'mkdir -p /run/bad && ln -sf /bin/false /run/bad/w && PATH=/run/bad:$PATH';
       const { status, stdout, stderr } = await guest.exec(`${path} ssh-sessions-exporter --output -`);
@@ -103,7 +103,7 @@ for (const release of releases) {
     });
 
     for (const cause of CAUSES.filter((each) => each.releases.includes(release))) {
-      it(`are there though ${cause.name}`, { timeout: 300_000 }, () => checkCause(cause));
+      it(`are exported although ${cause.name}`, { timeout: 300_000 }, () => checkCause(cause));
     }
 
     async function checkCause(cause: Cause): Promise<void> {
@@ -175,7 +175,7 @@ for (const release of releases) {
       }
     });
 
-    it('are not those of xrdp, cockpit and telnetd, which --all has', { timeout: 300_000 }, async () => {
+    it('include those of xrdp, cockpit and telnetd only with --all', { timeout: 300_000 }, async () => {
       await openOthers();
       // Debian 12 has no row for xrdp.
       const others = { bookworm: 2, trixie: 3 }[release];
@@ -191,7 +191,7 @@ for (const release of releases) {
       );
     });
 
-    it('are not what a user makes up', async () => {
+    it('cannot be made up by a user', async () => {
       await guest.run(`
         install -d -o pi /opt/forged
         install -o pi /usr/bin/sleep /opt/forged/sshd
@@ -217,7 +217,7 @@ for (const release of releases) {
       assert.deepEqual(labelsOf(await expose(), 'ssh_connections'), [{ user: 'pi', kind: 'notty' }]);
     });
 
-    it('are not the logind sessions that a user opens by su', async () => {
+    it('do not include the logind sessions that a user opens by su', async () => {
       await guest.run(`echo 'pi:${PASSWORD}' | chpasswd`);
       const script = `echo ${PASSWORD} | su -l pi -c 'sleep 600'`;
       await guest.run(`systemd-run --quiet --collect --unit=test-su --uid=ana bash -c "${script}"`);
@@ -228,7 +228,7 @@ for (const release of releases) {
       assert.equal(soleValue(found, 'ssh_sessions_unverified'), 0);
     });
 
-    it('are not what ptrace makes of a process of sshd', async () => {
+    it('cannot be changed by ptrace', async () => {
       await ssh.terminal({ user: 'pi', from: FROM });
       const number = new Map([
         ['x64', 101],
@@ -240,7 +240,7 @@ for (const release of releases) {
       assert.equal(answer, 'refused');
     });
 
-    it('are not what utempter lets a user make up, unless it is an address', async () => {
+    it('cannot be made up with utempter, unless the client is an address', async () => {
       const hosts = ['elsewhere', 'tty1', ':0'];
       await guest.run('cat >/run/terminal', { input: TERMINAL_WITH_ROW });
       for (const [index, host] of hosts.entries()) {
@@ -258,7 +258,7 @@ for (const release of releases) {
       assert.equal(soleValue(found, 'ssh_sessions_unverified'), 0);
     });
 
-    it('come from whom sshd serves, whatever w makes of the name or the address', async () => {
+    it('have the client that sshd serves, whatever w makes of its name or address', async () => {
       const config = '/etc/ssh/sshd_config.d/0-dns.conf';
       await guest.run(`
         ip address replace fd00:1:: dev lo nodad && echo '${FROM} tty1' >>/etc/hosts

@@ -7,7 +7,7 @@ import { addUser, guestSshServer, type SshServer } from '../support/ssh.ts';
 const releases: readonly Release[] = ['bookworm', 'trixie'];
 
 for (const release of releases) {
-  describe(`sessions in a ${release} guest`, () => {
+  describe(`the test client in a ${release} guest`, () => {
     let guest: Guest;
     let ssh: SshServer;
     before(async () => {

@@ -1,7 +1,7 @@
 /** What write-file-atomic asks of node:fs in its synchronous form, on QuickJS. */
 import { check } from './std.ts';
 
-/** Where the path names a file descriptor of this process, under a name that its children can use too. */
+/** A path through a file descriptor of this process, in a form that its children can also use. */
 const shared = (path: string) => path.replace(/^\/proc\/self\//, `/proc/${os.getpid()}/`);
 
 /** Never an existing file: its temporary name can be guessed, and a link of that name could lead anywhere. */
@@ -21,7 +21,7 @@ export const realpathSync = (path: string) => path;
 /** The owner is to stay as it is. */
 export const chownSync = () => {};
 
-/** QuickJS has no chmod; it is needed only where the umask took bits away. */
+/** QuickJS has no chmod; it is needed only if the umask has removed bits. */
 export function chmodSync(path: string, mode: number): void {
   const [stats] = os.lstat(path);
   if ((stats.mode & 0o7777) === mode) return;
