@@ -5,7 +5,7 @@
  */
 import type { Host } from './host/host.ts';
 import type { Connection } from './sshd/connections.ts';
-import { byteText, cleanText } from './text.ts';
+import { cleanText } from './text.ts';
 
 /** A login that a service (a PAM stack) opened; empty for what is not known. */
 export interface LogindSession {
@@ -98,7 +98,7 @@ function inspect(host: Host, path: string) {
 
 function readIfThere(host: Host, path: string): string {
   try {
-    return byteText(host.readSmallFile(path));
+    return host.readSmallFile(path);
   } catch {
     return '';
   }

@@ -36,8 +36,8 @@ export interface Host {
   /** Writes all of it, encoded in UTF-8. Standard output is 1, standard error is 2. */
   write(file: FileHandle, text: string): void;
   isTerminal(file: FileHandle): boolean;
-  /** The first 64 KiB of a file. Fast, because a run reads a file of every process. Valid until the next call. */
-  readSmallFile(path: string): Uint8Array;
+  /** The first 64 KiB of a file, one character per byte. Fast, because a run reads a file of every process. */
+  readSmallFile(path: string): string;
   /** The names in a directory, without `.` and `..`, in no order. */
   list(directory: string): string[];
   /** What is at a path, links not followed; undefined if nothing is. */
@@ -55,6 +55,12 @@ export interface Host {
    */
   actAs(uid: number, gid: number): boolean;
 }
+
+/**
+ * In bytes. A file of /proc gives a page at a time, less at most the next record, which is short in what is read here.
+ * So this much or less is the end of any file, and need not be read for.
+ */
+export const LAST_READ = 2048;
 
 /** A file descriptor N: /proc/self/fd/N is that file. */
 export type FileHandle = number;

@@ -17,6 +17,7 @@ import {
   type FileHandle,
   type FileStatus,
   type Host,
+  LAST_READ,
   MAX_STDERR,
   type RunLimits,
   type RunResult,
@@ -97,13 +98,13 @@ function write(file: FileHandle, text: string): void {
 /** One buffer for all: readFileSync takes three times as long on Node.js 18. */
 const small = Buffer.allocUnsafeSlow(64 * 1024);
 
-function readSmallFile(path: string): Uint8Array {
+function readSmallFile(path: string): string {
   const file = openSync(path, 'r');
   try {
     let length = 0;
-    for (let read = -1; read !== 0; length += read)
+    for (let read = small.length; read > LAST_READ; length += read)
       read = readSync(file, small, length, small.length - length, null);
-    return small.subarray(0, length);
+    return small.toString('latin1', 0, length);
   } finally {
     closeSync(file);
   }

@@ -1,7 +1,9 @@
+import { byteText } from '../text.ts';
 import {
   type FileHandle,
   type FileStatus,
   type Host,
+  LAST_READ,
   MAX_STDERR,
   type RunLimits,
   type RunResult,
@@ -46,8 +48,7 @@ const O_NONBLOCK = 0o4000;
 
 /** The effective one: proc_pid_status(5). */
 function uid(): number {
-  const status = String.fromCharCode(...readSmallFile('/proc/self/status'));
-  return Number(/\nUid:\t\d+\t(\d+)/.exec(status)?.[1] ?? -1);
+  return Number(/\nUid:\t\d+\t(\d+)/.exec(readSmallFile('/proc/self/status'))?.[1] ?? -1);
 }
 
 const SIGKILL = 9;
@@ -179,13 +180,13 @@ function close(file: FileHandle): void {
 /** One buffer for all that is read in small pieces. */
 const small = new Uint8Array(64 * 1024);
 
-function readSmallFile(path: string): Uint8Array {
+function readSmallFile(path: string): string {
   const file = check(os.open(path, os.O_RDONLY));
   try {
     let length = 0;
-    for (let read = -1; read !== 0; length += read)
+    for (let read = small.length; read > LAST_READ; length += read)
       read = check(os.read(file, small.buffer, length, small.length - length));
-    return small.subarray(0, length);
+    return byteText(small.subarray(0, length));
   } finally {
     os.close(file);
   }

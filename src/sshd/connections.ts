@@ -164,7 +164,7 @@ function readIfSshd(host: Host, proc: string, pid: string): SshdProcess | undefi
  */
 function readUnlessEnded(host: Host, path: string): string | undefined {
   try {
-    return byteText(host.readSmallFile(path));
+    return host.readSmallFile(path);
   } catch (error) {
     const code = codeOf(error);
     if (code === 'ENOENT' || code === 'ESRCH') return undefined;

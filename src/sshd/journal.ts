@@ -62,7 +62,7 @@ export function findJournal(host: Host): Journal | 'none' | 'off' {
 /** @returns nothing if it has none: machine-id(5) */
 function readMachine(host: Host): string {
   try {
-    const id = byteText(host.readSmallFile('/etc/machine-id')).trim();
+    const id = host.readSmallFile('/etc/machine-id').trim();
     return /^[0-9a-f]{32}$/.test(id) ? id : '';
   } catch {
     return '';

@@ -143,7 +143,7 @@ function findGap(host: Host, { since, clients }: State, serving: readonly number
 }
 
 function momentOf(host: Host): Moment {
-  const uptime = Number.parseFloat(byteText(host.readSmallFile('/proc/uptime')));
+  const uptime = Number.parseFloat(host.readSmallFile('/proc/uptime'));
   return { now: host.now(), uptime };
 }
 
@@ -155,7 +155,7 @@ const START_FIELD = 19;
 /** @returns when a process was started, in seconds since the boot; NaN if it has ended */
 function readStart(host: Host, pid: number): number {
   try {
-    const stat = byteText(host.readSmallFile(`/proc/${pid}/stat`));
+    const stat = host.readSmallFile(`/proc/${pid}/stat`);
     return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[START_FIELD]) / TICKS;
   } catch {
     return Number.NaN;

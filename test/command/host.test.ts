@@ -181,10 +181,14 @@ describe(`${HOST}: files`, () => {
     for (const size of [0, 1, 65_535, 65_536, 65_537, 200_000]) {
       writeFileSync(at('small'), 'x'.repeat(size));
       const length = Math.min(size, 65_536);
-      await expect([['readSmallFile', [at('small')], [length, 'x'.repeat(Math.min(length, 20)), 0]]]);
+      await expect([['readSmallFile', [at('small')], [length, 'x'.repeat(Math.min(length, 20))]]]);
     }
+    writeFileSync(at('small'), Buffer.from([0, 0x80, 0xc3, 0xbc, 0xff]));
     await expect([
-      ['readSmallFile', ['/proc/sys/kernel/ostype'], [6, 'Linux\n', 0]],
+      ['readSmallFile', [at('small')], [5, '\0\x80\xc3\xbc\xff']],
+      ['readSmallFile', ['/proc/sys/kernel/ostype'], [6, 'Linux\n']],
+      // The kernel gives this one in many pieces.
+      ['readSmallFile', ['/proc/kallsyms'], [65_536, readFileSync('/proc/kallsyms', 'latin1').slice(0, 20)]],
       ['readSmallFile', [at('no')], 'no such file or directory'],
       ['readSmallFile', [directory], 'is a directory'],
     ]);

@@ -137,16 +137,15 @@ export class FakeMachine {
     return { stdout, stderr: Buffer.from(''), end: tooMuch ? 'too much' : Number(hits.length === 0) };
   }
 
-  #readSmallFile(path: string): Uint8Array {
+  #readSmallFile(path: string): string {
     const files: Record<string, string> = {
       '/etc/machine-id': `${MACHINE}\n`,
       '/proc/uptime': `${this.uptime}.25 1.00\n`,
     };
     const [, pid] = /^\/proc\/(\d+)\/stat$/.exec(path) ?? [];
     const start = this.processes.get(Number(pid));
-    if (start !== undefined) return Buffer.from(`${pid} (s ) h) S ${'0 '.repeat(18)}${start * 100} 0\n`);
-    const text = files[path];
-    return text === undefined ? node.readSmallFile(path) : Buffer.from(text);
+    if (start !== undefined) return `${pid} (s ) h) S ${'0 '.repeat(18)}${start * 100} 0\n`;
+    return files[path] ?? node.readSmallFile(path);
   }
 
   #inspect(path: string) {
