@@ -249,71 +249,38 @@ export interface Tally {
   readonly families: readonly MetricFamily[];
 }
 
-/** The values of neighbouring rules that have the same labels. */
-interface Table<L extends string, T extends Readonly<Record<L, string>>> {
-  readonly render: (thing: T) => string;
-  /** Where the values are, by the rendered labels. */
-  readonly index: Map<string, number>;
-  readonly rules: { readonly rule: Rule<L, T>; readonly values: (number | undefined)[] }[];
-}
-
-/** Iterates over the things once and keeps only values. */
+/** Iterates over the things once and keeps only values, keyed by the rendered labels. */
 export function tally<L extends string, T extends Readonly<Record<L, string>>>(
   rules: readonly Rule<L, T>[],
   things: Iterable<T>,
 ): Tally {
-  const tables = toTables(rules);
+  const tables = rules.map((rule) => ({
+    rule,
+    render: labelRenderer(rule.labels),
+    values: new Map<string, number>(),
+  }));
   let count = 0;
   for (const thing of things) {
-    for (const table of tables) add(table, thing);
+    let names: readonly L[] | undefined;
+    let labels = '';
+    for (const { rule, render, values } of tables) {
+      const value = rule.value(thing);
+      if (value === undefined) continue;
+      // Several rules in a row have the same labels.
+      if (rule.labels !== names) labels = render(thing);
+      names = rule.labels;
+      const other = values.get(labels);
+      values.set(labels, other === undefined ? value : rule.merge(other, value));
+    }
     count++;
   }
-  return { count, families: tables.flatMap(toFamilies) };
-}
-
-function toTables<L extends string, T extends Readonly<Record<L, string>>>(
-  rules: readonly Rule<L, T>[],
-): readonly Table<L, T>[] {
-  const tables: Table<L, T>[] = [];
-  for (const rule of rules) {
-    const last = tables.at(-1);
-    if (last && last.rules[0]?.rule.labels === rule.labels) last.rules.push({ rule, values: [] });
-    else tables.push({ render: labelRenderer(rule.labels), index: new Map(), rules: [{ rule, values: [] }] });
-  }
-  return tables;
-}
-
-function add<L extends string, T extends Readonly<Record<L, string>>>(
-  { render, index, rules }: Table<L, T>,
-  thing: T,
-): void {
-  const labels = render(thing);
-  const place = index.get(labels) ?? index.size;
-  if (place === index.size) index.set(labels, place);
-  for (const { rule, values } of rules) {
-    const value = rule.value(thing);
-    const other = values[place];
-    values[place] = value === undefined || other === undefined ? (value ?? other) : rule.merge(other, value);
-  }
-}
-
-function toFamilies<L extends string, T extends Readonly<Record<L, string>>>({
-  index,
-  rules,
-}: Table<L, T>): MetricFamily[] {
-  return rules.map(({ rule: { name, type, help, whenNone }, values }) => {
-    if (index.size === 0 && whenNone !== undefined)
-      return { name, type, help, samples: [{ labels: '', value: whenNone }] };
-    return { name, type, help, samples: toSamples(index, values) };
+  const families = tables.map(({ rule: { name, type, help, whenNone }, values }) => {
+    if (values.size === 0 && whenNone !== undefined) values.set('', whenNone);
+    return { name, type, help, samples: toSamples(values) };
   });
+  return { count, families };
 }
 
-function* toSamples(
-  index: ReadonlyMap<string, number>,
-  values: readonly (number | undefined)[],
-): Generator<Sample> {
-  for (const [labels, place] of index) {
-    const value = values[place];
-    if (value !== undefined) yield { labels, value };
-  }
+function* toSamples(values: ReadonlyMap<string, number>): Generator<Sample> {
+  for (const [labels, value] of values) yield { labels, value };
 }
