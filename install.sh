@@ -618,13 +618,13 @@ install_all() {
 	! has ufw || has ip || missing+=(iproute2)
 	if ((${#missing[@]})); then ((++steps)); fi
 	if [[ -z $package ]]; then
+		((++steps))
 		if ! has node || ! has npm; then
 			((++steps))
 			run_step "Installing nodejs and npm, to build the package with" install_packages nodejs npm
 			quietly apt-mark auto nodejs npm || true # what the package needs of them, it depends on
 		fi
 		check_node
-		((++steps))
 		run_step "Building the package from this checkout" build_package
 		package=$(compgen -G "$work/${NAME}_*_all.deb")
 	fi

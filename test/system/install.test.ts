@@ -69,6 +69,8 @@ function journey(release: Release, packages: readonly string[]): void {
       const { status, stdout, stderr, seconds } = await machine.install();
       assert.equal(status, 0, stdout + stderr);
       assert.equal(stderr, '');
+      const steps = [...stdout.matchAll(/^\[(\d\/\d)\] /gm)].map(([, step]) => step);
+      assert.deepEqual(steps, ['1/5', '2/5', '3/5', '4/5', '5/5']);
       assert.match(stdout, /^Done: ssh-sessions-exporter 0\.9\.0 is installed\.$/m);
       assert.match(stdout, /targets: \['debian:9100'\]/);
       context.diagnostic(`a whole install with the build of the package took ${seconds.toFixed(1)} s`);
