@@ -72,6 +72,7 @@ describe('readLogins', () => {
     assert.deepEqual(summary(test.run()), fine(3, 'pi', 'bob'));
     assert.equal(test.machine.calls.length, 3);
     test.machine.now += 2 * HOUR * 1000;
+    test.machine.uptime += 2 * HOUR;
     assert.deepEqual(summary(test.run()), fine(3, 'bob'));
   });
 
@@ -189,7 +190,6 @@ describe('readLogins', () => {
     ['of another machine', (test) => edit(test, (text) => text.replaceAll(MACHINE, 'd'.repeat(32)))],
     ['of another run of the container', (test) => test.machine.processes.set(1, 7)],
     ['of another boot', (test) => edit(test, (text) => text.replaceAll('\t100000.25', '\t100001.25'))],
-    ['of the future', (test) => edit(test, (text) => text.replaceAll('\t17', '\t18'))],
     ['without a number', (test) => edit(test, (text) => text.replace(/\t\d+\n/, '\t\n'))],
     ['with a field too many', (test) => edit(test, (text) => text.replace('\tpi\t', '\tpi\tpi\t'))],
     ['with an impossible cursor', (test) => edit(test, (text) => text.replace(/\ts=/, '\tx='))],
@@ -246,6 +246,64 @@ describe('readLogins', () => {
       assert.ok(login);
       const age = (test.machine.now - login.time) / 1000;
       assert.ok(age >= 0 && age <= -earliest, `${age} s after a step of ${step} s`);
+    }
+  });
+
+  it('keeps the age of a login that was read before the clock was set', (context) => {
+    for (const steps of [[2], [-2], [72], [-72], [2, -2], [-26, 26], [-26, 26, -0.2], [0.3, 0.3, -72, 71]]) {
+      const test = new Test(context);
+      test.run();
+      const start = test.machine.uptime;
+      const logged = new Map<string, number>();
+      const logIn = () => {
+        const user = `u${logged.size}`;
+        logged.set(user, test.machine.uptime - start);
+        test.machine.log(accepted(user));
+      };
+      logIn();
+      for (const step of steps) {
+        test.run();
+        logIn();
+        test.machine.uptime += 10;
+        test.machine.now += 10_000 + step * HOUR * 1000;
+        logIn();
+        // The one in between is read before the next step or after it.
+        if (step > 0) test.run();
+        // Also while the log is as it was.
+        for (let run = 0; run < 2; run++) {
+          const logins = test.run().history?.logins ?? [];
+          const ages = logins.map(({ user, time }) => [user, Math.round((test.machine.now - time) / 1000)]);
+          const expected = [...logged].map(([user, at]) => [user, test.machine.uptime - start - at]);
+          assert.deepEqual(ages, expected, `${steps}`);
+        }
+      }
+    }
+  });
+
+  it('keeps the time of a login from before the boot, unless that is in the future', (context) => {
+    for (const [step, age] of [
+      [2, 7],
+      [-2, 3],
+      [-10, 5],
+    ] as const) {
+      const test = new Test(context);
+      test.machine.uptime = 1000;
+      test.machine.log({ message: accepted('pi'), boot: 'a'.repeat(32), age: 5 * HOUR });
+      test.run();
+      test.machine.now += step * HOUR * 1000;
+      const [login] = test.run().history?.logins ?? [];
+      assert.equal((test.machine.now - (login?.time ?? Number.NaN)) / HOUR / 1000, age);
+    }
+  });
+
+  it('reads from the earlier time on if the clock was set and sshd had logged nothing', (context) => {
+    for (const step of [72, -72]) {
+      const test = new Test(context);
+      test.run();
+      if (step > 0) test.machine.log(accepted('pi'));
+      test.machine.now += step * HOUR * 1000;
+      if (step < 0) test.machine.log(accepted('pi'));
+      assert.deepEqual(test.run().users, ['pi'], `${step}`);
     }
   });
 
