@@ -1,9 +1,8 @@
 /** Logins that are over between two runs, as sshd of Debian 12 and 13 logs them, through the service in its sandbox. */
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { readExposition } from '../support/exposition.ts';
+import { findFaketime } from '../support/faketime.ts';
 import { bootGuest, type Guest, type Release } from '../support/guest.ts';
 import { HOSTS, installProgram } from '../support/machine.ts';
 import { until } from '../support/process.ts';
@@ -468,12 +467,4 @@ for (const release of releases) {
       assert.match(stderr, /^warning: logins: journald stores nothing; [^\n]*\n$/);
     });
   });
-}
-
-/** The library of the package faketime on this machine, which runs in a guest too. */
-function findFaketime(): string {
-  const paths = readdirSync('/usr/lib').map((name) => join('/usr/lib', name, 'faketime/libfaketime.so.1'));
-  const path = paths.find(existsSync);
-  assert.ok(path, 'this test needs the package faketime');
-  return path;
 }
