@@ -16,6 +16,7 @@ import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import fc from 'fast-check';
 import { type LoginLog, readLogins } from '../src/sshd/loginState.ts';
+import { TOLERANCE } from '../src/sshd/logins.ts';
 import { scratch } from './support/exporter.ts';
 import { FakeMachine, MACHINE } from './support/journal.ts';
 
@@ -141,6 +142,8 @@ describe('readLogins', () => {
       'lost',
       'damaged',
       'cut',
+      'clock ahead',
+      'clock back',
     );
     fc.assert(
       fc.property(fc.array(step, { maxLength: 30 }), (steps) => {
@@ -155,6 +158,8 @@ describe('readLogins', () => {
             refused++;
           }
           if (what === 'noise') test.machine.log('Server listening on :: port 22.');
+          if (what === 'clock ahead') test.machine.now += HOUR * 500;
+          if (what === 'clock back') test.machine.now -= HOUR * 500;
           if (what === 'lost') rmSync(test.file, { force: true });
           if (what === 'damaged' && existsSync(test.file)) {
             const bytes = readFileSync(test.file);
@@ -175,7 +180,12 @@ describe('readLogins', () => {
           }
         }
         test.machine.outputLimit = Infinity;
-        assert.deepEqual(summary(test.run()), fine(refused, ...users));
+        const run = test.run();
+        assert.deepEqual(summary(run), fine(refused, ...users));
+        // All was a moment ago, wherever the clock was set to.
+        for (const { user, time } of run.history?.logins ?? []) {
+          assert.ok(Math.abs(test.machine.now - time) <= TOLERANCE, `${user}: ${time}`);
+        }
       }),
       { numRuns: 300 },
     );
