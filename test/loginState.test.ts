@@ -16,6 +16,7 @@ import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import fc from 'fast-check';
 import { type LoginLog, readLogins } from '../src/sshd/loginState.ts';
+import { TOLERANCE } from '../src/sshd/logins.ts';
 import { scratch } from './support/exporter.ts';
 import { FakeMachine, MACHINE } from './support/journal.ts';
 
@@ -72,6 +73,7 @@ describe('readLogins', () => {
     assert.deepEqual(summary(test.run()), fine(3, 'pi', 'bob'));
     assert.equal(test.machine.calls.length, 3);
     test.machine.now += 2 * HOUR * 1000;
+    test.machine.uptime += 2 * HOUR;
     assert.deepEqual(summary(test.run()), fine(3, 'bob'));
   });
 
@@ -140,6 +142,8 @@ describe('readLogins', () => {
       'lost',
       'damaged',
       'cut',
+      'clock ahead',
+      'clock back',
     );
     fc.assert(
       fc.property(fc.array(step, { maxLength: 30 }), (steps) => {
@@ -154,6 +158,8 @@ describe('readLogins', () => {
             refused++;
           }
           if (what === 'noise') test.machine.log('Server listening on :: port 22.');
+          if (what === 'clock ahead') test.machine.now += HOUR * 500;
+          if (what === 'clock back') test.machine.now -= HOUR * 500;
           if (what === 'lost') rmSync(test.file, { force: true });
           if (what === 'damaged' && existsSync(test.file)) {
             const bytes = readFileSync(test.file);
@@ -174,7 +180,12 @@ describe('readLogins', () => {
           }
         }
         test.machine.outputLimit = Infinity;
-        assert.deepEqual(summary(test.run()), fine(refused, ...users));
+        const run = test.run();
+        assert.deepEqual(summary(run), fine(refused, ...users));
+        // All was a moment ago, wherever the clock was set to.
+        for (const { user, time } of run.history?.logins ?? []) {
+          assert.ok(Math.abs(test.machine.now - time) <= TOLERANCE, `${user}: ${time}`);
+        }
       }),
       { numRuns: 300 },
     );
@@ -189,7 +200,6 @@ describe('readLogins', () => {
     ['of another machine', (test) => edit(test, (text) => text.replaceAll(MACHINE, 'd'.repeat(32)))],
     ['of another run of the container', (test) => test.machine.processes.set(1, 7)],
     ['of another boot', (test) => edit(test, (text) => text.replaceAll('\t100000.25', '\t100001.25'))],
-    ['of the future', (test) => edit(test, (text) => text.replaceAll('\t17', '\t18'))],
     ['without a number', (test) => edit(test, (text) => text.replace(/\t\d+\n/, '\t\n'))],
     ['with a field too many', (test) => edit(test, (text) => text.replace('\tpi\t', '\tpi\tpi\t'))],
     ['with an impossible cursor', (test) => edit(test, (text) => text.replace(/\ts=/, '\tx='))],
@@ -246,6 +256,64 @@ describe('readLogins', () => {
       assert.ok(login);
       const age = (test.machine.now - login.time) / 1000;
       assert.ok(age >= 0 && age <= -earliest, `${age} s after a step of ${step} s`);
+    }
+  });
+
+  it('keeps the age of a login that was read before the clock was set', (context) => {
+    for (const steps of [[2], [-2], [72], [-72], [2, -2], [-26, 26], [-26, 26, -0.2], [0.3, 0.3, -72, 71]]) {
+      const test = new Test(context);
+      test.run();
+      const start = test.machine.uptime;
+      const logged = new Map<string, number>();
+      const logIn = () => {
+        const user = `u${logged.size}`;
+        logged.set(user, test.machine.uptime - start);
+        test.machine.log(accepted(user));
+      };
+      logIn();
+      for (const step of steps) {
+        test.run();
+        logIn();
+        test.machine.uptime += 10;
+        test.machine.now += 10_000 + step * HOUR * 1000;
+        logIn();
+        // The one in between is read before the next step or after it.
+        if (step > 0) test.run();
+        // Also while the log is as it was.
+        for (let run = 0; run < 2; run++) {
+          const logins = test.run().history?.logins ?? [];
+          const ages = logins.map(({ user, time }) => [user, Math.round((test.machine.now - time) / 1000)]);
+          const expected = [...logged].map(([user, at]) => [user, test.machine.uptime - start - at]);
+          assert.deepEqual(ages, expected, `${steps}`);
+        }
+      }
+    }
+  });
+
+  it('keeps the time of a login from before the boot, unless that is in the future', (context) => {
+    for (const [step, age] of [
+      [2, 7],
+      [-2, 3],
+      [-10, 5],
+    ] as const) {
+      const test = new Test(context);
+      test.machine.uptime = 1000;
+      test.machine.log({ message: accepted('pi'), boot: 'a'.repeat(32), age: 5 * HOUR });
+      test.run();
+      test.machine.now += step * HOUR * 1000;
+      const [login] = test.run().history?.logins ?? [];
+      assert.equal((test.machine.now - (login?.time ?? Number.NaN)) / HOUR / 1000, age);
+    }
+  });
+
+  it('reads from the earlier time on if the clock was set and sshd had logged nothing', (context) => {
+    for (const step of [72, -72]) {
+      const test = new Test(context);
+      test.run();
+      if (step > 0) test.machine.log(accepted('pi'));
+      test.machine.now += step * HOUR * 1000;
+      if (step < 0) test.machine.log(accepted('pi'));
+      assert.deepEqual(test.run().users, ['pi'], `${step}`);
     }
   });
 
@@ -416,7 +484,7 @@ describe('a live connection', () => {
     assert.equal(success, false);
     assert.match(
       warnings.join('\n'),
-      /^logins: the log lacks that of a live connection \(process 7\); .*LogLevel/,
+      /^logins: the log lacks the login of a live connection \(process 7\); .*LogLevel/,
     );
     test.machine.log({ message: accepted('pi'), pid: 7 });
     assert.deepEqual(summary(test.run([6, 7, 99])), fine(0, 'pi'));

@@ -91,7 +91,7 @@ function update(
 ): Update {
   const began = momentOf(host);
   // Without a message of sshd there is no cursor, and the clock may have been set since the last run.
-  const start = before?.cursor || (before?.time ?? began).now - DAY;
+  const start = before?.cursor || Math.min(before?.time.now ?? began.now, began.now) - DAY;
   const { entries, cursor, problem, end } = readJournal(
     host,
     journal,
@@ -137,7 +137,7 @@ function findGap(host: Host, { since, clients }: State, serving: readonly number
   });
   if (missing === undefined) return undefined;
   return (
-    `the log lacks that of a live connection (process ${missing}); check LogLevel and SyslogFacility of sshd, and ` +
+    `the log lacks the login of a live connection (process ${missing}); check LogLevel and SyslogFacility of sshd, and ` +
     'Storage= and MaxLevelStore= in journald.conf'
   );
 }
@@ -186,7 +186,8 @@ function readState(host: Host, origin: string, log: Log): State | undefined {
     const status = host.inspect(path);
     if (status?.kind !== 'file' || status.uid !== host.uid() || status.size > MAX_SIZE) return undefined;
     const state = parseState(readText(host, path, status.size));
-    if (state?.origin === origin && !isLater(state.time, momentOf(host))) return state;
+    const moment = momentOf(host);
+    if (state?.origin === origin && state.time.uptime <= moment.uptime) return followClock(state, moment);
     log('debug', `${path} is damaged or out of date: reading the log of 24 hours again`);
   } catch (error) {
     log('debug', `cannot read ${path}: ${reasonOf(error)}`);
@@ -194,8 +195,17 @@ function readState(host: Host, origin: string, log: Log): State | undefined {
   return undefined;
 }
 
-/** The time since the boot tells another boot, and the clock that it was set back. */
-const isLater = (time: Moment, than: Moment) => time.uptime > than.uptime || time.now > than.now + TOLERANCE;
+/**
+ * A clock that was set since then changes the times of the logins, and leaves their ages: perhaps nobody has been told
+ * of them yet. Those from before the boot keep their times, unless that is in the future.
+ */
+function followClock(state: State, { now, uptime }: Moment): State {
+  const step = now - state.time.now - (uptime - state.time.uptime) * 1000;
+  if (Math.abs(step) <= TOLERANCE) return state;
+  const boot = state.time.now - state.time.uptime * 1000;
+  const follow = (time: number) => (time > Math.min(boot, now) ? Math.floor(time + step) : time);
+  return { ...state, logins: state.logins.map((login) => ({ ...login, time: follow(login.time) })) };
+}
 
 function readText(host: Host, path: string, size: number): string {
   const file = host.open(path);

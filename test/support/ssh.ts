@@ -134,6 +134,12 @@ export class SshServer {
     return session;
   }
 
+  /** `ssh host true`: a login that is over at once. */
+  async logIn(options: SessionOptions = {}): Promise<void> {
+    const command = ['ssh', ...this.#options(options), destination(options), 'true'];
+    await succeed(this.#place.argv(command.map(quote).join(' ')));
+  }
+
   /** Closes every session that is still open and, on this machine, stops the server. */
   async close(): Promise<void> {
     await Promise.all([...this.#open].map((session) => session.close()));
