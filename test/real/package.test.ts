@@ -36,6 +36,7 @@ describe('the Debian package', { skip: lacking('/usr/bin/dpkg-deb', '/usr/bin/li
       await succeed(['dpkg-deb', '--field', file, 'Depends']),
       'quickjs (>= 2024.01.13) | nodejs (>= 18.20), procps\n',
     );
+    assert.equal(await succeed(['dpkg-deb', '--field', file, 'Breaks']), 'quickjs (<< 2024.01.13)\n');
   });
 
   it('passes lintian', async () => {
