@@ -17,6 +17,7 @@ const SHIPPED = [
   'bin/package.json',
   'bin/ssh-sessions-exporter.js',
   'dist/THIRD-PARTY-LICENSES.txt',
+  'dist/commander.cjs',
   'dist/ssh-sessions-exporter.cjs',
   'package.json',
 ];
@@ -37,16 +38,16 @@ function readJson<T>(...path: readonly string[]): T {
   return JSON.parse(readFileSync(join(ROOT, ...path), 'utf8'));
 }
 
-describe('the bundle', () => {
-  const [node, quickjs] = readJson<[Metafile, Metafile]>('build/metafile.json');
-  const inputs = { ...node.inputs, ...quickjs.inputs };
+describe('the bundles', () => {
+  const [node, commander, quickjs] = readJson<[Metafile, Metafile, Metafile]>('build/metafile.json');
+  const inputs = { ...node.inputs, ...commander.inputs, ...quickjs.inputs };
   const packages = [
     ...new Set(
       Object.keys(inputs).flatMap((input) => /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(input)?.[1] ?? []),
     ),
   ];
 
-  test('holds exactly these packages in these versions, and own code', () => {
+  test('hold exactly these packages in these versions, and own code', () => {
     const versions = packages.map(
       (name) => `${name} ${readJson<LockEntry>('node_modules', name, 'package.json').version}`,
     );
@@ -58,13 +59,16 @@ describe('the bundle', () => {
     );
   });
 
-  test('loads nothing but modules of Node.js, and on QuickJS nothing but itself', () => {
+  test('load nothing but modules of Node.js, and on QuickJS nothing but each other', () => {
     const importsOf = ({ outputs }: Metafile) =>
       Object.values(outputs).flatMap((output) => output.imports.map(({ path }) => path));
-    assert.ok(importsOf(node).length > 0);
-    for (const path of importsOf(node)) assert.ok(builtinModules.includes(path.replace(/^node:/, '')), path);
+    for (const metafile of [node, commander]) {
+      const others = importsOf(metafile).filter((path) => path !== './commander.cjs');
+      assert.ok(others.length > 0);
+      for (const path of others) assert.ok(builtinModules.includes(path.replace(/^node:/, '')), path);
+    }
     for (const path of importsOf(quickjs)) assert.match(path, /^dist\/quickjs\//);
-    for (const file of ['ssh-sessions-exporter.cjs', ...quickJsFiles()]) {
+    for (const file of ['ssh-sessions-exporter.cjs', 'commander.cjs', ...quickJsFiles()]) {
       const bundle = readFileSync(join(ROOT, 'dist', file), 'utf8');
       assert.doesNotMatch(bundle, /\b(?:http|https|net|dgram|tls|dns|inspector)["']\)/);
       assert.doesNotMatch(bundle, /\beval\(|new Function\(/);
@@ -75,7 +79,7 @@ describe('the bundle', () => {
     return readdirSync(join(ROOT, 'dist/quickjs')).map((name) => join('quickjs', name));
   }
 
-  test('comes with the licence of each package', () => {
+  test('come with the licence of each package', () => {
     const notices = readFileSync(join(ROOT, 'dist/THIRD-PARTY-LICENSES.txt'), 'utf8');
     for (const entry of BUNDLED) assert.ok(notices.includes(`\n${entry} (`), entry);
     for (const [name, file] of [
@@ -148,6 +152,7 @@ const PACKAGED = [
   'etc/cron.d/ssh-sessions-exporter',
   'etc/default/ssh-sessions-exporter',
   'usr/bin/ssh-sessions-exporter',
+  'usr/lib/ssh-sessions-exporter/commander.cjs',
   'usr/lib/ssh-sessions-exporter/quickjs/chunk.js',
   'usr/lib/ssh-sessions-exporter/quickjs/commandLine.js',
   'usr/lib/ssh-sessions-exporter/quickjs/main.js',

@@ -67,10 +67,12 @@ describe('the command', () => {
     assert.deepEqual(labelsOf(exposed, 'ssh_sessions_exporter_build_info'), [{ version }]);
   });
 
-  it('is one file that needs no other', (context) => {
-    const alone = join(scratch(context), 'alone.cjs');
-    copyFileSync(join(ROOT, 'dist/ssh-sessions-exporter.cjs'), alone);
-    const stdout = execFileSync(process.execPath, [alone, '--input', '-', '--output', '-'], {
+  it('needs no package beside its two files', (context) => {
+    const alone = scratch(context);
+    for (const file of ['ssh-sessions-exporter.cjs', 'commander.cjs'])
+      copyFileSync(join(ROOT, 'dist', file), join(alone, file));
+    const program = join(alone, 'ssh-sessions-exporter.cjs');
+    const stdout = execFileSync(process.execPath, [program, '--input', '-', '--output', '-'], {
       encoding: 'utf8',
       input: SAVED,
       stdio: 'pipe',
