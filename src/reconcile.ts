@@ -11,10 +11,49 @@ export interface Sources {
   readonly before: readonly Connection[];
   /** The connections after w ran. */
   readonly after: readonly Connection[];
-  /** The client of a connection, if it is known. Only called if w does not show it. */
-  readonly clientOf: (connection: Connection) => string | undefined;
   /** logind's sessions. Only called if w lists a login from a remote host that sshd does not serve. */
   readonly logins: () => readonly LogindSession[];
+}
+
+/** What belongs together. */
+export interface Matching {
+  readonly rows: readonly Row[];
+  readonly after: readonly Connection[];
+  /** The connection that made a row. */
+  readonly connections: ReadonlyMap<Row, Connection>;
+  /** The service that made a row, if it is known and is not sshd. */
+  readonly services: ReadonlyMap<Row, string>;
+  readonly unclaimed: Unclaimed;
+}
+
+/**
+ * Finds out what made each row: by its terminal or, if it has none, by elimination.
+ *
+ * @param rows each an object of its own
+ */
+export function match(rows: readonly Row[], { before, after, logins }: Sources): Matching {
+  const unclaimed = new Unclaimed(before, after);
+  const connections = new Map<Row, Connection>();
+  const candidates = sort(rows.filter(({ user }) => unclaimed.hasUser(user)));
+  for (const row of candidates) assign(row, unclaimed.takeTerminal(row));
+  const remote = rows.filter((row) => !connections.has(row) && isAddress(row.from));
+  const services = findServices(remote, unclaimed.areTooFewFor(remote) ? logins() : []);
+  for (const row of candidates) {
+    if (row.tty === '' && !services.has(row)) assign(row, unclaimed.take(row));
+  }
+  return { rows, after, connections, services, unclaimed };
+
+  function assign(row: Row, connection: Connection | undefined): void {
+    if (connection) connections.set(row, connection);
+  }
+}
+
+/** Whether rows and connections explain each other, so that no second look is needed. */
+export function isComplete({ rows, after, connections, services, unclaimed }: Matching): boolean {
+  return (
+    after.every((connection) => unclaimed.terminalsOf(connection).length === 0) &&
+    rows.every((row) => connections.has(row) || reasonToLeaveOut(row, services.get(row)) !== undefined)
+  );
 }
 
 export interface Reconciliation {
@@ -32,12 +71,14 @@ export interface Reconciliation {
  * The SSH sessions: the rows of w that sshd serves or that come from a remote host, and the terminals and connections
  * of sshd that have no row. Each row and each terminal is counted once.
  *
- * @param rows each an object of its own
+ * @param clientOf the client of a connection, if it is known; only called if w does not show it
  * @param all count the other rows as sessions as well
  */
-export function reconcile(rows: readonly Row[], sources: Sources, all: boolean): Reconciliation {
-  const unclaimed = new Unclaimed(sources);
-  const { connections, services } = explain(rows, unclaimed, sources);
+export function reconcile(
+  { rows, after, connections, services, unclaimed }: Matching,
+  clientOf: (connection: Connection) => string | undefined,
+  all: boolean,
+): Reconciliation {
   const sessions: Session[] = [];
   const leftOut: { row: Row; reason: string }[] = [];
   let unverified = 0;
@@ -47,58 +88,20 @@ export function reconcile(rows: readonly Row[], sources: Sources, all: boolean):
     if (reason !== undefined) leftOut.push({ row, reason });
     else if (!connection) unverified++;
     if (reason !== undefined && !all) continue;
-    const from = connection ? clientOfRow(row, connection, sources) : withoutMark(row.from);
+    const from = connection ? clientOfRow(row, connection, clientOf) : withoutMark(row.from);
     sessions.push(withClient(row, from));
   }
   const unlisted = { terminal: 0, notty: 0, forward: 0 };
-  for (const connection of sources.after) {
+  for (const connection of after) {
     if (unclaimed.isWithoutRow(connection)) unlisted[connection.kind]++;
     const ttys = unclaimed.terminalsOf(connection);
-    const from = ttys.length > 0 ? (sources.clientOf(connection) ?? '') : '';
+    const from = ttys.length > 0 ? (clientOf(connection) ?? '') : '';
     for (const tty of ttys) sessions.push({ ...NOTHING, user: connection.user, tty, from });
   }
   return { sessions, unlisted, unverified, leftOut };
 }
 
-/** Whether rows and connections explain each other, so that no second look is needed. */
-export function agree(rows: readonly Row[], connections: readonly Connection[]): boolean {
-  // As many rows as there are terminals, or no use trying.
-  const places = connections.reduce((sum, { terminals }) => sum + Math.max(terminals.length, 1), 0);
-  if (rows.length < places || rows.filter(({ from }) => isAddress(from)).length > places) return false;
-  const nothing = { clientOf: () => undefined, logins: () => [] };
-  const { sessions, unverified } = reconcile(
-    rows,
-    { before: connections, after: connections, ...nothing },
-    false,
-  );
-  return unverified === 0 && sessions.every(({ unlisted }) => !unlisted);
-}
-
 const NOTHING = { login: '', idle: '', jcpu: '', pcpu: '', what: '', unlisted: true } as const;
-
-/** What made a row, where that is known: a connection, or a service other than sshd. */
-interface Origins {
-  readonly connections: ReadonlyMap<Row, Connection>;
-  readonly services: ReadonlyMap<Row, string>;
-}
-
-/** Finds out what made each row: by its terminal or, if it has none, by elimination. */
-function explain(rows: readonly Row[], unclaimed: Unclaimed, sources: Sources): Origins {
-  const connections = new Map<Row, Connection>();
-  const candidates = sort(rows.filter(({ user }) => unclaimed.hasUser(user)));
-  for (const row of candidates) assign(row, unclaimed.takeTerminal(row));
-  const remote = rows.filter((row) => isAddress(row.from) && !connections.has(row));
-  const logins = unclaimed.areTooFewFor(remote) ? sources.logins() : [];
-  const services = findServices(remote, logins);
-  for (const row of candidates) {
-    if (row.tty === '' && !services.has(row)) assign(row, unclaimed.take(row));
-  }
-  return { connections, services };
-
-  function assign(row: Row, connection: Connection | undefined): void {
-    if (connection) connections.set(row, connection);
-  }
-}
 
 /** In any fixed order, but of two rows that may belong to one connection first the one that names a client. */
 function sort(rows: readonly Row[]): readonly Row[] {
@@ -128,7 +131,7 @@ class Unclaimed {
   readonly #withoutRow = new Map<string, Set<Connection>>();
   readonly #claimed = new Map<Connection, Set<string>>();
 
-  constructor({ before, after }: Sources) {
+  constructor(before: readonly Connection[], after: readonly Connection[]) {
     this.#before = new Map(before.map((connection) => [connection.pid, connection]));
     const now = new Set(after.map(({ pid }) => pid));
     // Connections that are new since may not have existed when w ran.
@@ -253,7 +256,11 @@ function reasonToLeaveOut({ tty, from }: Row, service: string | undefined): stri
 /** In w of Debian 12, the first four bytes of an IPv6 address that ends with zeros: no client has such an IPv4 one. */
 const RESERVED = /^2(?:4\d|5[0-5])\./;
 
-function clientOfRow({ from }: Row, connection: Connection, { clientOf }: Sources): string {
+function clientOfRow(
+  { from }: Row,
+  connection: Connection,
+  clientOf: (connection: Connection) => string | undefined,
+): string {
   const client = clientIn(from);
   return client === '' || RESERVED.test(client) ? (clientOf(connection) ?? client) : client;
 }

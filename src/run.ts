@@ -17,7 +17,7 @@ import {
   UNVERIFIED_RULES,
 } from './metrics.ts';
 import type { Options } from './options.ts';
-import { agree, type Reconciliation, reconcile } from './reconcile.ts';
+import { isComplete, type Matching, match, type Reconciliation, reconcile } from './reconcile.ts';
 import { type Session, selectSessions, withoutArguments } from './session.ts';
 import { type Connection, type ConnectionList, connectionReader } from './sshd/connections.ts';
 import { type LoginLog, readLogins } from './sshd/loginState.ts';
@@ -117,19 +117,14 @@ interface Combination {
 
 function combine(options: Options, host: Host, log: Log): Combination {
   const sight = attempt(log, () => look(options, host, log));
-  const connections = sight?.after.connections ?? [];
+  const connections = sight?.connections.connections ?? [];
   const loginLog = investigateLogins(options, connections, host, log);
   const fromLog = ({ monitor, pid }: Connection) => loginLog?.history?.clients.get(monitor ?? pid);
-  const sources = {
-    before: sight?.before.connections ?? [],
-    after: connections,
-    clientOf: (connection: Connection) => clientOf(host, connection) ?? fromLog(connection),
-    logins: () => readSessions(host),
-  };
+  const client = (connection: Connection) => clientOf(host, connection) ?? fromLog(connection);
   return {
-    connections: sight?.after,
+    connections: sight?.connections,
     loginLog,
-    reconciliation: sight?.rows && reconcile(sight.rows, sources, options.all),
+    reconciliation: sight?.matching && reconcile(sight.matching, client, options.all),
     unparsedRows: sight?.unparsedRows ?? 0,
   };
 }
@@ -145,10 +140,9 @@ function investigateW(options: Options, host: Host, log: Log): Findings {
 
 /** The current sessions and connections. */
 interface Sight {
-  readonly before: ConnectionList;
-  readonly after: ConnectionList;
+  readonly connections: ConnectionList;
   /** Undefined when w failed. */
-  readonly rows: readonly Row[] | undefined;
+  readonly matching: Matching | undefined;
   readonly unparsedRows: number;
 }
 
@@ -160,7 +154,8 @@ interface Sight {
 function look(options: Options, host: Host, log: Log): Sight {
   requireOpenProc(host);
   const readConnections = connectionReader(host);
-  const before = readConnections();
+  let list = readConnections();
+  const before = list.connections;
   let listing: Listing | undefined;
   const rows = attempt(log, () => {
     listing = parse(runW(host, options.timeout, log));
@@ -168,8 +163,12 @@ function look(options: Options, host: Host, log: Log): Sight {
     checkReadable(all.length, listing, log);
     return all;
   });
-  const after = !rows || agree(rows, before.connections) ? before : readConnections();
-  return { before, after, rows, unparsedRows: listing?.unreadable.length ?? 0 };
+  let matching = rows && match(rows, { before, after: before, logins: () => [] });
+  if (matching && !isComplete(matching)) {
+    list = readConnections();
+    matching = match(matching.rows, { before, after: list.connections, logins: () => readSessions(host) });
+  }
+  return { connections: list, matching, unparsedRows: listing?.unreadable.length ?? 0 };
 }
 
 /** Sessions according to w only. */

@@ -11,6 +11,7 @@ const MAX_ARGUMENTS = 8 * 1024;
 
 /** Bytes as text of one character per byte, so that it can be cut by byte. */
 export function byteText(bytes: Uint8Array): string {
+  if (bytes.length <= MAX_ARGUMENTS) return Reflect.apply(String.fromCharCode, undefined, bytes);
   let text = '';
   for (let start = 0; start < bytes.length; start += MAX_ARGUMENTS) {
     const piece: string = Reflect.apply(

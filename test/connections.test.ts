@@ -18,6 +18,7 @@ interface FakeProcess {
   readonly title: string | Buffer;
   /** Process ids in this and the inner namespaces. */
   readonly namespaces?: readonly number[];
+  readonly groups?: readonly number[];
 }
 
 const ROOT = [0, 0, 0, 0] as const;
@@ -27,10 +28,16 @@ const LISTENER: FakeProcess = { pid: 10, title: 'sshd: /usr/sbin/sshd -D [listen
 /** A made-up /proc with a listener and a few processes; each is root's child of the listener unless it says more. */
 function proc(context: TestContext, ...processes: FakeProcess[]): string {
   const root = scratch(context);
-  for (const { pid, parent = 10, uids = ROOT, name = 'sshd', title, namespaces = [pid], gids = uids } of [
-    LISTENER,
-    ...processes,
-  ]) {
+  for (const {
+    pid,
+    parent = 10,
+    uids = ROOT,
+    name = 'sshd',
+    title,
+    namespaces = [pid],
+    gids = uids,
+    groups = [0],
+  } of [LISTENER, ...processes]) {
     const directory = join(root, String(pid));
     mkdirSync(directory);
     writeFileSync(join(directory, 'comm'), `${name}\n`);
@@ -41,6 +48,7 @@ function proc(context: TestContext, ...processes: FakeProcess[]): string {
       `PPid:\t${parent}`,
       `Uid:\t${uids.join('\t')}`,
       `Gid:\t${gids.join('\t')}`,
+      `Groups:\t${groups.join(' ')} `,
       `NSpid:\t${namespaces.join('\t')}`,
       '',
     ];
@@ -295,6 +303,21 @@ describe('the processes of sshd', () => {
       }
     });
   }
+
+  it('can have an account with any number of groups', (context) => {
+    for (let count = 0; count < 200; count++) {
+      const groups = Array.from({ length: count }, (_, index) => 1000 + index);
+      const [monitor, serving] = connection('sshd: pi').map((each) => ({ ...each, groups }));
+      assert.ok(monitor && serving);
+      assert.equal(read(proc(context, monitor, serving)).connections.length, 1, `${count} groups`);
+      const contained = [monitor, { ...serving, namespaces: [21, 3] }];
+      assert.equal(
+        read(proc(context, ...contained)).connections.length,
+        0,
+        `${count} groups, in a container`,
+      );
+    }
+  });
 
   it('cannot be read without /proc', (context) => {
     assert.throws(() => readConnections(host, join(scratch(context), 'proc')), /cannot read .*\/proc: /);

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import type { LogindSession } from '../src/logind.ts';
-import { agree, type Reconciliation, reconcile } from '../src/reconcile.ts';
+import { isComplete, match, type Reconciliation, reconcile, type Sources } from '../src/reconcile.ts';
 import type { Connection } from '../src/sshd/connections.ts';
 import type { Kind } from '../src/sshd/title.ts';
 import type { Row } from '../src/w/parse.ts';
@@ -267,6 +267,17 @@ const CASES: readonly Case[] = [
   },
 ];
 
+function find(
+  rows: readonly Row[],
+  { clientOf, ...sources }: Sources & { clientOf: (connection: Connection) => string | undefined },
+  all: boolean,
+): Reconciliation {
+  return reconcile(match(rows, sources), clientOf, all);
+}
+
+const agree = (rows: readonly Row[], list: readonly Connection[]) =>
+  isComplete(match(rows, { before: list, after: list, logins: () => [] }));
+
 /** Connections in short, with the same process IDs before and after w: the first is the first. */
 const connections = (texts: readonly string[]) =>
   texts.map((text, index) => connection(text, 500 + 2 * index));
@@ -284,14 +295,14 @@ describe('rows of w and connections of sshd', () => {
         clientOf: () => CLIENT,
         logins: () => logind.map(login),
       };
-      const result = reconcile(rows, sources, false);
+      const result = find(rows, sources, false);
       assert.deepEqual(result.sessions.map(short), sessions);
       const [terminal, notty, forward] = unlisted ?? [0, 0, 0];
       assert.deepEqual(result.unlisted, { terminal, notty, forward });
       assert.equal(result.unverified, unverified);
       const listed = result.sessions.filter(({ unlisted }) => !unlisted).length;
       assert.equal(listed + result.leftOut.length, rows.length, 'each row is a session or is left out');
-      const all = reconcile(rows, sources, true);
+      const all = find(rows, sources, true);
       assert.equal(all.sessions.length, result.sessions.length + result.leftOut.length, '--all has all');
     });
   }
@@ -301,7 +312,7 @@ describe('rows of w and connections of sshd', () => {
     const rows = ['pi pts/0 10.0.0.5', 'pi _ 10.0.0.5', 'root tty1 -'].map(row);
     const all = connections(['pi pts/0', 'pi']);
     const sources = { before: all, after: all, clientOf: never, logins: never };
-    assert.equal(reconcile(rows, sources, false).sessions.length, 2);
+    assert.equal(find(rows, sources, false).sessions.length, 2);
     assert.ok(agree(rows, all));
     assert.ok(!agree(rows.slice(1), all));
     assert.ok(!agree(rows, all.slice(1)));
@@ -318,7 +329,7 @@ describe('rows of w and connections of sshd', () => {
     const logins = () => [login('pi _ 10.0.0.5 cockpit')];
     const sources = { before: [], after: [], clientOf: () => undefined, logins };
     assert.deepEqual(
-      reconcile(rows, sources, false).leftOut.map(({ reason }) => reason),
+      find(rows, sources, false).leftOut.map(({ reason }) => reason),
       [
         'it is a login of cockpit',
         'sshd does not serve "pts/1", and "d" is not an address',
@@ -359,7 +370,7 @@ describe('whatever w and sshd show', () => {
     { rows, connections, logins }: { rows: Row[]; connections: Connection[]; logins: LogindSession[] },
     all = false,
   ) =>
-    reconcile(
+    find(
       rows,
       { before: connections, after: connections, clientOf: () => undefined, logins: () => logins },
       all,

@@ -36,8 +36,12 @@ export interface Host {
   /** Writes all of it, encoded in UTF-8. Standard output is 1, standard error is 2. */
   write(file: FileHandle, text: string): void;
   isTerminal(file: FileHandle): boolean;
-  /** The first 64 KiB of a file, one character per byte. Fast, because a run reads a file of every process. */
-  readSmallFile(path: string): string;
+  /**
+   * The start of a file, one character per byte. Fast, because a run reads a file of every process.
+   *
+   * @param limit in bytes; 64 KiB by default, and at most
+   */
+  readSmallFile(path: string, limit?: number): string;
   /** The names in a directory, without `.` and `..`, in no order. */
   list(directory: string): string[];
   /** What is at a path, links not followed; undefined if nothing is. */

@@ -180,12 +180,12 @@ function close(file: FileHandle): void {
 /** One buffer for all that is read in small pieces. */
 const small = new Uint8Array(64 * 1024);
 
-function readSmallFile(path: string): string {
+function readSmallFile(path: string, limit = small.length): string {
   const file = check(os.open(path, os.O_RDONLY));
   try {
     let length = 0;
     for (let read = small.length; read > LAST_READ; length += read)
-      read = check(os.read(file, small.buffer, length, small.length - length));
+      read = check(os.read(file, small.buffer, length, limit - length));
     return byteText(small.subarray(0, length));
   } finally {
     os.close(file);
