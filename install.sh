@@ -240,7 +240,7 @@ started_by_root() {
 	local other=0
 	if systemd_runs; then
 		systemctl show --property=MainPID,ExecStart '*.service' |
-			awk -F '[= ]' '$1 == "MainPID" { pid = $2 } /^ExecStart={ path=/ { print pid, $4 }'
+			awk -F '[= ]' '$1 == "MainPID" { pid = $2 } $1 == "ExecStart" { print pid, $4 }'
 	else
 		other=$(id -u prometheus 2>/dev/null) || true
 	fi
@@ -283,7 +283,7 @@ find_destination() {
 	while read -r listened; do
 		if [[ ${listened##*:} == "${port:=${listened##*:}}" ]]; then address=$listened; fi
 	done < <(values "$pid" web.listen-address)
-	case $address in :* | 0.0.0.0:* | \[::\]:*) address=localhost:${address##*:} ;; esac
+	if [[ $address == ?(0.0.0.0|\[::\]):* ]]; then address=localhost:${address##*:}; fi
 }
 
 # --- Settings ---------------------------------------------------------------------------------------------
