@@ -366,16 +366,16 @@ private_networks() {
 		grep -Ex "$private" | sort -u || true
 }
 
-# Removes the rules that install.sh has added, but for those given. Version 1.0.0 kept its rule in a file.
+# Removes the rules that install.sh has added, but for those given; also the one that version 1.0.0 kept in a file.
 remove_rules() {
-	local rule kept
+	local rule kept mark=" comment '$NAME'"
 	kept=$(recalled UFW_RULE)
 	while read -r rule; do
 		# shellcheck disable=SC2086 # a rule is several words
 		quietly ufw delete $rule || fail "ufw could not delete '$rule': $(last_lines 1)"
 		echo "Removed from the firewall: ufw $rule"
-	done < <(ufw show added | sed -n "s/^ufw \(.*\) comment '$NAME'\$/\1/p; s|^ufw \(${kept:--}\)\$|\1|p" |
-		grep -Fxv -f <(printf '%s\n' "$@") || true)
+	done < <(ufw show added | grep -Fxv -f <(printf 'ufw %s\n' "${@/%/$mark}") |
+		sed -n "s/^ufw \(.*\)$mark\$/\1/p; s|^ufw \(${kept:--}\)\$|\1|p")
 }
 
 # --- Start and check --------------------------------------------------------------------------------------

@@ -121,6 +121,13 @@ function attacks(release: Release): void {
       await guest.run('echo UFW_RULE=allow 9100/tcp >>/etc/ssh-sessions-exporter/install.conf');
       await machine.mustInstall("--ufw-from ''");
       assert.deepEqual(await rules(), connected);
+      // Also if its rule is the one that is wanted: an uninstall must find it.
+      await guest.run('ufw allow from 198.51.100.9 to any port 9100 proto tcp');
+      await guest.run(
+        'echo UFW_RULE=allow from 198.51.100.9 to any port 9100 proto tcp >>/etc/ssh-sessions-exporter/install.conf',
+      );
+      await machine.mustInstall('--ufw-from 198.51.100.9');
+      assert.deepEqual(await rules(), [before, rule('198.51.100.9')].sort());
       await machine.mustInstall('uninstall');
       assert.deepEqual(await rules(), [before]);
       await guest.run('ufw delete allow from 192.168.77.0/26 to any port 9100 proto tcp');
