@@ -261,13 +261,11 @@ find_destination() {
 	dir=${TEXTFILE_DIR%/}
 	address=localhost:${port:-9100}
 	if [[ -n $dir && -n $port ]]; then return; fi
-	pid=$(find_exporters)
-	if [[ -z $pid ]]; then quietly service prometheus-node-exporter start || true; fi
-	while [[ -z $pid ]]; do
+	until pid=$(find_exporters) && [[ -n $pid ]]; do
 		((SECONDS - start < 15)) ||
 			fail "no node_exporter runs that root or the system has started, and whose program root alone can change (systemctl status prometheus-node-exporter); for another one, give both --textfile-dir and --port"
+		quietly service prometheus-node-exporter start || true
 		sleep 0.5
-		pid=$(find_exporters)
 	done
 	[[ $pid != *$'\n'* ]] ||
 		fail "node_exporter runs more than once, as processes ${pid//$'\n'/ }; choose one with both --textfile-dir and --port"
