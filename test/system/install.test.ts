@@ -271,7 +271,10 @@ function journey(release: Release, packages: readonly string[]): void {
       ]);
 
       // Remembered, and there already.
-      assert.match(await machine.mustInstall(), /^The firewall already has: ufw allow from 192\.0\.2\.0\/24/m);
+      assert.match(
+        await machine.mustInstall(),
+        /^The firewall already has: ufw allow from 192\.0\.2\.0\/24/m,
+      );
       await machine.mustInstall('--ufw-from any');
       assert.deepEqual(await rules(), [...before, "ufw allow 9200/tcp comment 'ssh-sessions-exporter'"]);
       await machine.mustInstall('--no-ufw');
