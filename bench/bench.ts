@@ -21,8 +21,10 @@ type Where = 'package' | 'build' | 'both';
 /** B is a bare Node.js that only runs w: Debian's own beside the package, upstream's beside the build. */
 const BUDGETS: readonly (readonly [where: Where, figure: string, limit: number])[] = [
   ['package', 'QuickJS: CPU time of a run, of B', 0.25],
+  ['package', 'QuickJS: CPU time of a run among 300 processes, of B', 0.25],
   ['package', 'QuickJS: CPU time of a run, of Python', 0.4],
   ['package', 'Node.js: CPU time of a run, of B', 1.2],
+  ['package', 'Node.js: CPU time of a run among 300 processes, of B', 1.2],
   ['build', 'Node.js: CPU time of a run, of B', 1.3],
   ['both', 'QuickJS: peak MiB', 8],
   ['both', 'Node.js: peak, of B', 1.1],
@@ -156,6 +158,10 @@ function compare(hosts: readonly Host[], directory: string, pairs: number): stri
   for (const { name, direct } of hosts) {
     const costs = alone.get(name);
     figures.set(`${name}: CPU time of a run, of B`, ratio(costs, alone.get(B)));
+    figures.set(
+      `${name}: CPU time of a run among ${PROCESSES} processes, of B`,
+      ratio(among.get(name), among.get(B)),
+    );
     figures.set(`${name}: CPU time of a run, of Python`, ratio(costs, alone.get(PYTHON)));
     figures.set(`${name}: peak MiB`, (peaks.get(name) ?? Number.NaN) / MEBIBYTE);
     figures.set(`${name}: peak, of B`, (peaks.get(name) ?? Number.NaN) / (peaks.get(B) ?? Number.NaN));

@@ -19,7 +19,7 @@ async function benchIn(release: Release, args: readonly string[]): Promise<boole
     for (const part of ['bench', 'build', 'package.json']) guest.copyIn(part, `${CHECKOUT}/${part}`);
     guest.copyIn(await buildPackage(VERSION), `${CHECKOUT}/package.deb`);
     await guest.run(`dpkg --install ${CHECKOUT}/package.deb && systemctl stop ssh-sessions-exporter.timer`);
-    const server = await guestSshServer(guest);
+    const server = await guestSshServer(guest, 'outside');
     for (let i = 0; i < FEW; i++) await server.terminal({ from: '203.0.113.77' });
     const isCheap = await bench(guest, args);
     for (let i = FEW; i < MANY; i++) await server.terminal({ from: '203.0.113.77' });

@@ -34,14 +34,21 @@ const here: Place = { argv: (command) => ['sh', '-c', command] };
 /**
  * Makes every account of the guest accessible with one new key, through the guest's own SSH server, and adds
  * `remoteAddresses` to it. After a reboot, call it again.
+ *
+ * @param clients where they run: in the guest, or only in its network, as if on other machines
  */
-export async function guestSshServer(guest: Guest): Promise<SshServer> {
+export async function guestSshServer(
+  guest: Guest,
+  clients: 'inside' | 'outside' = 'inside',
+): Promise<SshServer> {
   const dir = (await guest.run('mktemp --directory /root/ssh-XXXXXX')).trim();
   await guest.run(`ssh-keygen -q -t ed25519 -N '' -f ${dir}/key && cp ${dir}/key.pub /etc/ssh/test_keys`);
   const config = 'AuthorizedKeysFile /etc/ssh/test_keys\nMaxStartups 100\n';
   await guest.run('cat >/etc/ssh/sshd_config.d/test.conf && systemctl restart ssh', { input: config });
   for (const address of remoteAddresses) await guest.run(`ip address replace ${address} dev lo nodad`);
-  return new SshServer(guest, dir, 22, 'root');
+  if (clients === 'inside') return new SshServer(guest, guest, dir, 22, 'root');
+  const network = ['nsenter', `--target=${guest.leader}`, '--net', 'sh', '-c'];
+  return new SshServer(guest, { argv: (command) => [...network, command] }, guest.path(dir), 22, 'root');
 }
 
 /**
@@ -73,7 +80,7 @@ export async function localSshServer(): Promise<SshServer> {
   const daemon = start(['/usr/sbin/sshd', '-D', '-e', '-f', join(dir, 'sshd_config')]);
   const log = collect(daemon.stderr);
   await until(`sshd listens\n${log()}`, () => log().includes('Server listening'));
-  return new SshServer(here, dir, port, userInfo().username, daemon);
+  return new SshServer(here, here, dir, port, userInfo().username, daemon);
 }
 
 /** Adds an account by hand, as useradd refuses some names that other systems have. Nobody knows a password for it. */
@@ -87,6 +94,7 @@ export async function addUser(guest: Guest, name: string, uid: number): Promise<
 /** A running SSH server that a test may log in to. */
 export class SshServer {
   readonly #place: Place;
+  readonly #clients: Place;
   readonly #dir: string;
   readonly #port: number;
   readonly #owner: string;
@@ -94,8 +102,9 @@ export class SshServer {
   readonly #open = new Set<Session>();
   #sockets = 0;
 
-  constructor(place: Place, dir: string, port: number, owner: string, daemon?: ChildProcess) {
+  constructor(place: Place, clients: Place, dir: string, port: number, owner: string, daemon?: ChildProcess) {
     this.#place = place;
+    this.#clients = clients;
     this.#dir = dir;
     this.#port = port;
     this.#owner = owner;
@@ -163,7 +172,8 @@ export class SshServer {
 
   #start(...argv: readonly (string | readonly string[])[]): Session {
     const command = argv.flat().map(quote).join(' ');
-    const session = new Session(this.#place, command, () => this.#open.delete(session));
+    const client = start(this.#clients.argv(command));
+    const session = new Session(this.#place, client, () => this.#open.delete(session));
     this.#open.add(session);
     return session;
   }
@@ -200,9 +210,9 @@ export class Session {
   readonly #closed: () => void;
   #killCommand = () => {};
 
-  constructor(place: Place, command: string, closed: () => void) {
+  constructor(place: Place, client: ChildProcess, closed: () => void) {
     this.#place = place;
-    this.#client = start(place.argv(command));
+    this.#client = client;
     this.#client.stdin?.on('error', () => {});
     this.#stdout = collect(this.#client.stdout);
     this.#stderr = collect(this.#client.stderr);
