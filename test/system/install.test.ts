@@ -310,9 +310,9 @@ function journey(release: Release, packages: readonly string[]): void {
       );
       await machine.mustInstall('--port ""');
 
-      await machine.guest.run('mount --bind /var /var && mount -o remount,bind,ro /var');
+      await machine.guest.run('mount --bind /var/cache /var/cache && mount -o remount,bind,ro /var/cache');
       await refuses('', /cannot write to \/var\/cache; is the file system full, or mounted read-only\?/);
-      await machine.guest.run('umount /var');
+      await machine.guest.run('umount /var/cache');
 
       await machine.guest.run(`systemctl mask --now ${TIMER}`);
       await refuses('', /cannot start ssh-sessions-exporter.timer: .*masked/);
