@@ -7,7 +7,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ROOT, standInW } from '../test/support/exporter.ts';
-import { printW, WIDEST_LAYOUT } from '../test/support/w.ts';
+import { PRINTED, printDuration, printW, WIDEST_LAYOUT } from '../test/support/w.ts';
 
 const HELP = `Usage: npm run bench -- [--check] [--quick] [--pairs <n>] [--package]
   --check    end with status 1 when a budget is missed
@@ -237,13 +237,11 @@ function scale(hosts: readonly Host[], directory: string, sizes: readonly number
 
 function sessions(count: number): Buffer {
   const rows = Array.from({ length: count }, (_, index) => ({
+    ...PRINTED,
     user: `user${index % 1000}`,
     tty: `pts/${index}`,
     from: `10.${(index >> 16) & 255}.${(index >> 8) & 255}.${index & 255}`,
-    login: '11:19',
-    idle: '  5.00s',
-    jcpu: '  0.05s',
-    pcpu: '  0.01s',
+    pcpu: printDuration(0.01),
     what: `vi notes-${index}.txt`,
   }));
   return printW(rows, WIDEST_LAYOUT);
