@@ -151,8 +151,8 @@ function compare(hosts: readonly Host[], directory: string, pairs: number): stri
     '`w`': ['w'],
   };
   const alone = measure(commands, pairs);
-  const among = amongProcesses(() => measure({ [B]: BARE_NODE, ...own }, pairs));
   const peaks = new Map(Object.entries(commands).map(([name, command]) => [name, peak(command)]));
+  const among = amongProcesses(() => measure({ [B]: BARE_NODE, ...own }, pairs));
 
   figures.set(B, medianOf(alone.get(B)));
   for (const { name, direct } of hosts) {
