@@ -1,5 +1,5 @@
 import type { LogindSession } from './logind.ts';
-import { notRemote, type Session, withClient } from './session.ts';
+import { type LeftOut, notRemote, type Selection, type Session, withClient } from './session.ts';
 import type { Connection } from './sshd/connections.ts';
 import type { Kind } from './sshd/title.ts';
 import { clientIn, isAddress, isRemote, withoutMark } from './w/from.ts';
@@ -56,15 +56,12 @@ export function isComplete({ rows, after, connections, services, unclaimed }: Ma
   );
 }
 
-export interface Reconciliation {
-  /** Those that w lists, in its order, then the others, in the order of the connections. For the caller to keep. */
-  readonly sessions: Session[];
+/** The sessions are those that w lists, in its order, then the others, in the order of the connections. */
+export interface Reconciliation extends Selection {
   /** Connections that w lists in no row. */
   readonly unlisted: Readonly<Record<Kind, number>>;
   /** How many SSH sessions only w knows. */
   readonly unverified: number;
-  /** The rows that are no SSH session, and why not. */
-  readonly leftOut: readonly { readonly row: Row; readonly reason: string }[];
 }
 
 /**
@@ -80,7 +77,7 @@ export function reconcile(
   all: boolean,
 ): Reconciliation {
   const sessions: Session[] = [];
-  const leftOut: { row: Row; reason: string }[] = [];
+  const leftOut: LeftOut[] = [];
   let unverified = 0;
   for (const row of rows) {
     const connection = connections.get(row);

@@ -18,7 +18,7 @@ import {
 } from './metrics.ts';
 import type { Options } from './options.ts';
 import { isComplete, type Matching, match, type Reconciliation, reconcile } from './reconcile.ts';
-import { type Session, selectSessions, withoutArguments } from './session.ts';
+import { type LeftOut, type Session, selectSessions, withoutArguments } from './session.ts';
 import { type Connection, type ConnectionList, connectionReader } from './sshd/connections.ts';
 import { type LoginLog, readLogins } from './sshd/loginState.ts';
 import { KINDS } from './sshd/title.ts';
@@ -56,7 +56,7 @@ export function run(options: Options, version: string, host: Host, log: Log): bo
   const findings =
     input === undefined
       ? investigate(options, host, log)
-      : attempt(log, () => investigateRows(parse(readSaved(host, input)), options, host, log));
+      : attempt(log, () => investigateRows(readSaved(host, input), options, host, log));
   const text = render(allFamilies(findings ?? {}, version, host));
   const written = attempt(log, () => write(options.output, text, host, log));
   if (!written || !findings?.sessions) return false;
@@ -81,7 +81,7 @@ function investigate(options: Options, host: Host, log: Log): Findings {
   const others = [...(connections ? tallyConnections(connections, log) : []), ...tallyLogins(loginLog)];
   if (!reconciliation) return { others, unparsedRows };
   const { sessions, unlisted, unverified, leftOut } = reconciliation;
-  for (const { row, reason } of leftOut) logLeftOut(row, reason, log);
+  logLeftOut(leftOut, log);
   for (const { user, tty, unlisted } of sessions) {
     if (unlisted) log('debug', () => `w does not list ${user} on "${tty}"`);
   }
@@ -133,7 +133,7 @@ function combine(options: Options, host: Host, log: Log): Combination {
 function investigateW(options: Options, host: Host, log: Log): Findings {
   const findings = attempt(log, () => {
     requireOpenProc(host);
-    return investigateRows(parse(runW(host, options.timeout, log)), options, host, log);
+    return investigateRows(runW(host, options.timeout, log), options, host, log);
   });
   return { ...findings, others: tallyLogins(investigateLogins(options, [], host, log)) };
 }
@@ -156,13 +156,8 @@ function look(options: Options, host: Host, log: Log): Sight {
   const readConnections = connectionReader(host);
   let list = readConnections();
   const before = list.connections;
-  let listing: Listing | undefined;
-  const rows = attempt(log, () => {
-    listing = parse(runW(host, options.timeout, log));
-    const all = [...listing.rows];
-    checkReadable(all.length, listing, log);
-    return all;
-  });
+  const listing = attempt(log, () => parse(runW(host, options.timeout, log)));
+  const rows = listing && attempt(log, () => readable(listing, log));
   let matching = rows && match(rows, { before, after: before, logins: () => [] });
   if (matching && !isComplete(matching)) {
     list = readConnections();
@@ -172,14 +167,20 @@ function look(options: Options, host: Host, log: Log): Sight {
 }
 
 /** Sessions according to w only. */
-function investigateRows(listing: Listing, options: Options, host: Host, log: Log): Findings {
-  let leftOut = 0;
-  const selected = selectSessions(listing, options.all, (row, reason) => {
-    leftOut++;
-    logLeftOut(row, reason, log);
-  });
-  const sessions = tallySessions(selected, options, host);
-  checkReadable(sessions.count + leftOut, listing, log);
+function investigateRows(output: Iterable<Uint8Array>, options: Options, host: Host, log: Log): Findings {
+  const { sessions, unparsedRows } = select(output, options, log);
+  return { sessions: tallySessions(drain(sessions), options, host), unparsedRows };
+}
+
+function select(
+  output: Iterable<Uint8Array>,
+  { all }: Options,
+  log: Log,
+): { sessions: Session[]; unparsedRows: number } {
+  const listing = parse(output);
+  const { sessions, leftOut } = selectSessions(listing, all);
+  logLeftOut(leftOut, log);
+  readable(listing, log);
   return { sessions, unparsedRows: listing.unreadable.length };
 }
 
@@ -232,17 +233,20 @@ function tallyLogins(loginLog: LoginLog | undefined): Tally[] {
   ];
 }
 
-function logLeftOut({ user, tty }: Row, reason: string, log: Log): void {
-  log('debug', () => `skipped ${user} on "${tty}": ${reason}`);
+function logLeftOut(leftOut: readonly LeftOut[], log: Log): void {
+  for (const { row, reason } of leftOut) {
+    log('debug', () => `skipped ${row.user} on "${row.tty}": ${reason}`);
+  }
 }
 
 /** @throws Failure when no row could be read: "0 sessions" would be wrong */
-function checkReadable(rows: number, { unreadable }: Listing, log: Log): void {
+function readable({ rows, unreadable }: Listing, log: Log): readonly Row[] {
   warnOfUnreadable('row of w', unreadable, log);
-  log('debug', `${rows} rows of w, and ${unreadable.length} that cannot be read`);
-  if (rows === 0 && unreadable.length > 0) {
+  log('debug', `${rows.length} rows of w, and ${unreadable.length} that cannot be read`);
+  if (rows.length === 0 && unreadable.length > 0) {
     throw new Failure('no row of w could be read; run w -i by hand, and report what it prints');
   }
+  return rows;
 }
 
 function allFamilies(findings: Findings, version: string, host: Host): MetricFamily[] {

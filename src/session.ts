@@ -8,26 +8,38 @@ export interface Session extends Row {
   readonly unlisted?: true;
 }
 
+/** What is an SSH session, and what is not. */
+export interface Selection {
+  /** In w's order. For the caller to keep. */
+  readonly sessions: Session[];
+  /** The rows that are no SSH session, and why not. */
+  readonly leftOut: readonly LeftOut[];
+}
+
+export interface LeftOut {
+  readonly row: Row;
+  readonly reason: string;
+}
+
 /**
- * The sessions of a listing that cannot be compared with connections, in w's order.
+ * Judges the rows of a listing that cannot be compared with connections.
  *
- * @param leaveOut called for each other row, with the reason
+ * @param all count every row as a session
  * @throws Failure when the rows have no FROM column and only SSH sessions are wanted
  */
-export function* selectSessions(
-  { hasFrom, rows }: Listing,
-  all: boolean,
-  leaveOut: (row: Row, reason: string) => void,
-): Generator<Session> {
+export function selectSessions({ hasFrom, rows }: Listing, all: boolean): Selection {
   if (!hasFrom && !all) {
     throw new Failure(
       'this output has no FROM column, so SSH sessions cannot be recognised; save it with w -i, or use --all',
     );
   }
+  const sessions: Session[] = [];
+  const leftOut: LeftOut[] = [];
   for (const row of rows) {
-    if (all || isRemote(row.from)) yield withClient(row, withoutMark(row.from));
-    else leaveOut(row, notRemote(row.from));
+    if (all || isRemote(row.from)) sessions.push(withClient(row, withoutMark(row.from)));
+    else leftOut.push({ row, reason: notRemote(row.from) });
   }
+  return { sessions, leftOut };
 }
 
 /** Without a copy where none is needed: 100,000 take 24 MiB. */

@@ -19,8 +19,7 @@ const NOW = new Date('2026-11-23T15:00:00');
 function read(output: Buffer, size = output.length) {
   const pieces: Buffer[] = [];
   for (let start = 0; start < output.length; start += size) pieces.push(output.subarray(start, start + size));
-  const { hasFrom, rows, unreadable } = parse(pieces);
-  return { hasFrom, rows: [...rows], unreadable };
+  return parse(pieces);
 }
 
 describe('parse', () => {

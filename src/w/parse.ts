@@ -10,13 +10,12 @@ export type Column = (typeof COLUMNS)[number];
 /** A login as w prints it: clean text without the blanks around it, empty if w printed nothing. */
 export type Row = Readonly<Record<Column, string>>;
 
-/** The output of w. Rows are parsed lazily, so that 100,000 are not in memory at once. */
+/** The output of w. */
 export interface Listing {
   /** Whether the output has a FROM column; without it, from is empty in every row. */
   readonly hasFrom: boolean;
-  /** Can be iterated once. */
-  readonly rows: Iterable<Row>;
-  /** The start of each row so far that could not be read, as clean text. */
+  readonly rows: readonly Row[];
+  /** The start of each row that could not be read, as clean text. */
   readonly unreadable: readonly string[];
 }
 
@@ -47,18 +46,13 @@ const SPACE = 0x20;
  * what follows it.
  *
  * @param output in pieces of any size
- * @throws Failure when the column names are not those of procps
+ * @throws Failure when the column names are not those of procps, or come a second time
  */
 export function parse(output: Iterable<Uint8Array>): Listing {
   const lines = readLines(output);
   const header = readHeader(lines);
   const layout = layOut(header.names);
-  const unreadable: string[] = [];
-  return {
-    hasFrom: layout.from !== undefined,
-    rows: readRows(lines, header, layout, unreadable),
-    unreadable,
-  };
+  return { hasFrom: layout.from !== undefined, ...readRows(lines, header, layout) };
 }
 
 /** w counts its columns in bytes, so a line has one character a byte. */
@@ -113,27 +107,18 @@ function toHeader(line: string): Header | undefined {
 
 const isBlank = (line: string) => line.length <= MAX_KEPT && line.trim() === '';
 
-/**
- * @param unreadable where to add the rows that cannot be read
- * @throws Failure when the column names come a second time
- */
-function* readRows(
-  lines: Iterable<string>,
-  header: Header,
-  layout: Layout,
-  unreadable: string[],
-): Generator<Row> {
+function readRows(lines: Iterable<string>, header: Header, layout: Layout): Omit<Listing, 'hasFrom'> {
+  const rows: Row[] = [];
+  const unreadable: string[] = [];
   for (const line of lines) {
     if (isBlank(line)) continue;
     const row = line.length > MAX_ROW ? undefined : readRow(strip(line, header), layout);
-    if (row) {
-      yield row;
-      continue;
-    }
-    if (toHeader(line))
+    if (row) rows.push(row);
+    else if (toHeader(line))
       throw new Failure('this holds the output of w more than once; save it once with: w -i > file');
-    unreadable.push(cleanText(line.slice(0, MAX_KEPT)));
+    else unreadable.push(cleanText(line.slice(0, MAX_KEPT)));
   }
+  return { rows, unreadable };
 }
 
 /** @returns an empty line if it lacks the indent of the column names */
