@@ -281,20 +281,23 @@ describe('the processes of sshd', () => {
     const read = connectionReader({ ...host, readSmallFile }, root);
     assert.equal(read().connections.length, 1);
     assert.equal(new Set(paths).size, paths.length, 'no file is read twice');
-    assert.ok(paths.includes('/30/comm'));
+    assert.deepEqual(
+      paths.filter((path) => path.startsWith('/30/')),
+      ['/30/cmdline'],
+    );
     paths.length = 0;
     writeFileSync(join(root, '21/cmdline'), 'sshd: pi@pts/0\0');
     assert.deepEqual(
       read().connections.map(({ terminals }) => terminals),
       [['pts/0']],
     );
-    assert.ok(!paths.includes('/30/comm'));
+    assert.ok(!paths.includes('/30/cmdline'));
   });
 
   for (const code of ['EACCES', 'EPERM', 'EIO', 'EMFILE']) {
     it(`are not taken for ended if reading them fails with ${code}`, (context) => {
       const root = proc(context, ...connection('sshd: pi'));
-      for (const name of ['comm', 'status', 'cmdline']) {
+      for (const name of ['cmdline', 'status']) {
         const readSmallFile = (path: string) => {
           if (path.endsWith(`21/${name}`)) throw Object.assign(new Error(code), { code });
           return host.readSmallFile(path);
@@ -401,7 +404,7 @@ describe('a process that is not a connection', () => {
   const unreadable = [
     ['sshd: pi [\u001bnew]', 'sshd: pi [\uFFFDnew]'],
     ['sshd: ', 'sshd: '],
-    [`sshd: pi@pts/1${',pts/1'.repeat(200)}`, `sshd: pi@pts/1${',pts/1'.repeat(200)}`],
+    [`sshd: pi@pts/1${',pts/1'.repeat(200)}`, `sshd: pi@pts/1${',pts/1'.repeat(200)}`.slice(0, 1024)],
   ] as const;
   for (const [title, text] of unreadable) {
     it(`is reported if its title is one that sshd does not write: "${title.slice(0, 20)}"`, (context) => {
@@ -414,7 +417,7 @@ describe('a process that is not a connection', () => {
     const root = proc(context, { pid: 20, title: 'sshd: root@pts/0' });
     mkdirSync(join(root, '99'));
     mkdirSync(join(root, '98'));
-    writeFileSync(join(root, '98', 'comm'), 'sshd\n');
+    writeFileSync(join(root, '98', 'cmdline'), 'sshd: pi\0');
     assert.equal(read(root).connections.length, 1);
   });
 });

@@ -18,7 +18,7 @@ const NONE: Title = { role: 'none' };
 const UNKNOWN: Title = { role: 'unknown' };
 
 /** The longest title that sshd can make, in bytes: setproctitle.c. */
-const MAX_TITLE = 1023;
+export const MAX_TITLE = 1023;
 
 /** From OpenSSH 9.8 on, the processes of connections are sshd-session, and only the listener is sshd. */
 const STARTS = ['sshd: ', 'sshd-session: '];
