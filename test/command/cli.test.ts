@@ -195,6 +195,14 @@ describe('an option', () => {
       }
     }
   });
+
+  it('--version and --help fail in one line if that cannot be written', () => {
+    for (const flag of ['--version', '--help']) {
+      const { status, stderr } = exporter([flag], { stdout: '/dev/full' });
+      assert.equal(status, 1);
+      assert.match(stderr, /^error: cannot write standard output: no space left on device; [^\n]+\n$/);
+    }
+  });
 });
 
 describe('a wrong command line', () => {
