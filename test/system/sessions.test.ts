@@ -88,6 +88,16 @@ for (const release of releases) {
       assert.equal(soleValue(found, 'ssh_sessions_unverified'), 0);
     });
 
+    it('are counted once each if accounts share a user ID', async () => {
+      await addUser(guest, 'pi2', 1000);
+      await addUser(guest, 'toor', 0);
+      for (const user of ['pi2', 'toor']) await openEveryKind(user);
+      const found = await expose();
+      assert.equal(soleValue(found, 'ssh_sessions_total'), 2 * SESSIONS_PER_USER);
+      assert.equal(soleValue(found, 'ssh_sessions_unverified'), 0);
+      assert.equal(unlisted(found)['terminal'], 0);
+    });
+
     it('are not exported if w fails, but their connections are', async () => {
       for (const user of ['root', 'pi']) await openEveryKind(user);
       const path = 'mkdir -p /run/bad && ln -sf /bin/false /run/bad/w && PATH=/run/bad:$PATH';
