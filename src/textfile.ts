@@ -206,6 +206,8 @@ function explain(path: string, directory: string, error: unknown): string {
     case 'EACCES':
     case 'EPERM':
       return `cannot write ${path}: no permission in ${directory}; run as its owner or root, or name another file with --output`;
+    case 'EBUSY':
+      return `cannot write ${path}: it is a mount point; mount its directory instead, or name another file with --output`;
     case 'EROFS':
       return `cannot write ${path}: the file system is read-only; remount it, or name another file with --output`;
     case 'ENOSPC':
