@@ -193,7 +193,7 @@ function list(host: Host, directory: string): string[] {
 }
 
 function isLeftover(host: Host, status: FileStatus | undefined): boolean {
-  return status?.kind === 'file' && status.uid === host.uid() && Date.now() - status.modified > LEFTOVER_AGE;
+  return status?.kind === 'file' && status.uid === host.uid() && host.now() - status.modified > LEFTOVER_AGE;
 }
 
 /** One line for what open(2), write(2) and rename(2) fail with. */

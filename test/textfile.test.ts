@@ -71,6 +71,14 @@ describe('replaceFile', () => {
     assert.deepEqual(readdirSync(directory).sort(), kept);
   });
 
+  it('judges their age by the clock of its host', (context) => {
+    const directory = scratch(context);
+    writeFileSync(join(directory, 'x.prom.123'), '');
+    const later = { ...host, now: () => Date.now() + 61_000 };
+    replaceFileBy(later, join(directory, 'x.prom'), [TEXT]);
+    assert.deepEqual(readdirSync(directory), ['x.prom']);
+  });
+
   it('follows a link, even to a file that is not there yet', (context) => {
     const directory = scratch(context);
     mkdirSync(join(directory, 'elsewhere'));

@@ -61,7 +61,7 @@ export function readLogins(
     for (let isCut = true; isCut && host.elapsed() < deadline; ) {
       ({ state, problem, isCut } = update(host, journal, origin, state, deadline));
     }
-    if (state) writeState(host, state, before, log);
+    if (state && state !== before) writeState(host, state, log);
   }
   problem ??= state && findGap(host, state, serving);
   if (problem !== undefined) log('warning', `logins: ${problem}`);
@@ -222,10 +222,8 @@ function readText(host: Host, path: string, size: number): string {
 }
 
 /** Without it, the next run reads 24 hours again. */
-function writeState(host: Host, state: State, before: State | undefined, log: Log): void {
+function writeState(host: Host, state: State, log: Log): void {
   const directory = directoryOf(host);
-  const text = renderState(state);
-  if (before && text === renderState(before)) return;
   try {
     // cron does not create it, as systemd does.
     if (!host.inspect(directory)) host.makeDirectory(directory);
@@ -236,7 +234,7 @@ function writeState(host: Host, state: State, before: State | undefined, log: Lo
   const status = host.inspect(directory);
   if (status?.kind !== 'directory' || status.uid !== host.uid()) return;
   try {
-    replaceFile(host, `${directory}/${NAME}`, [text], 0o600);
+    replaceFile(host, `${directory}/${NAME}`, [renderState(state)], 0o600);
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     const [reason = ''] = error.message.split(';');
