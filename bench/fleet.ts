@@ -84,7 +84,7 @@ function serve(
   const then = { ...host, now: () => now, elapsed: () => 0.1 };
   const failed = !run({ ...DEFAULTS, labels, input, output }, '0.0.0', then, () => {});
   if (failed) throw new Error(`no text was made of ${readFileSync(input, 'utf8')}`);
-  // What saved output of w does not tell, and node_exporter's own.
+  // What a run with saved output of w does not export, and node_exporter's own.
   const others = [
     ...['terminal', 'notty', 'forward'].map((kind) => `ssh_sessions_unlisted{kind="${kind}"} 0`),
     'ssh_sessions_unverified 0',

@@ -292,7 +292,7 @@ describe('the processes of sshd', () => {
   });
 
   for (const code of ['EACCES', 'EPERM', 'EIO', 'EMFILE']) {
-    it(`are not taken for ended if reading them fails with ${code}`, (context) => {
+    it(`are not mistaken for ended if reading them fails with ${code}`, (context) => {
       const root = proc(context, ...connection('sshd: pi'));
       for (const name of ['comm', 'status', 'cmdline']) {
         const readSmallFile = (path: string) => {

@@ -196,8 +196,8 @@ function readState(host: Host, origin: string, log: Log): State | undefined {
 }
 
 /**
- * A clock that was set since then changes the times of the logins, and leaves their ages: perhaps nobody has been told
- * of them yet. Those from before the boot keep their times, unless that is in the future.
+ * A clock that was set since then changes the times of the logins, but not their ages: perhaps no alert has fired for
+ * them yet. Those from before the boot keep their times, unless that is in the future.
  */
 function followClock(state: State, { now, uptime }: Moment): State {
   const step = now - state.time.now - (uptime - state.time.uptime) * 1000;

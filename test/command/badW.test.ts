@@ -1,4 +1,4 @@
-/** A w that misbehaves: the run is over a second after the timeout at the latest, its memory is bounded, no child is left. */
+/** A w that misbehaves: the run ends soon after the timeout, its memory is bounded, no child is left. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
