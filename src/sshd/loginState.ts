@@ -103,8 +103,11 @@ function update(
     return { state, ...rest };
   }
   if (problem !== undefined && cursor === undefined) return { state: before, problem, isCut: false };
+  const boot = before?.boot ?? readBoot(host);
+  // A wrong one would be kept until the next boot, and every login would be one of another boot.
+  if (typeof boot !== 'string') return { state: before, problem: boot.problem, isCut: false };
   const moment = momentOf(host);
-  const history = addEntries(before ?? noHistory(readBoot(host)), entries, moment);
+  const history = addEntries(before ?? noHistory(boot), entries, moment);
   const running = new Set(entries.length > 0 ? host.list('/proc') : []);
   const state = {
     ...history,
@@ -119,7 +122,7 @@ function update(
   return { state, problem, isCut: end === 'cut' };
 }
 
-const noHistory = (boot = ''): LoginHistory => ({
+const noHistory = (boot: string): LoginHistory => ({
   ...{ boot, refused: 0, suppressed: 0, limit: 0, logins: [], clients: new Map() },
 });
 
