@@ -7,8 +7,8 @@ import { quote, type Result, until } from '../support/process.ts';
 import { lackingGuests } from '../support/programs.ts';
 import { addUser, guestSshServer, type SshServer } from '../support/ssh.ts';
 
-/** The CPU time that a run may take, in that of a bare Node.js that only runs w. */
-const COST_LIMIT = 1.2;
+/** The CPU time that a run may take on a busy machine, in that of a bare Node.js that only runs w. See also bench/. */
+const COST_LIMITS = { bookworm: 1.3, trixie: 0.45 };
 const COST_PAIRS = 60;
 const COST_PROCESSES = 300;
 
@@ -207,7 +207,7 @@ for (const release of RELEASES) {
       assert.equal(ratios.length, COST_PAIRS);
       const median = ratios[COST_PAIRS / 2] ?? Number.NaN;
       context.diagnostic(`${release}: ${median.toFixed(3)}`);
-      assert.ok(median <= COST_LIMIT, `median of the ratios: ${median}`);
+      assert.ok(median <= COST_LIMITS[release], `median of the ratios: ${median}`);
     });
 
     /** Seven clients on five connections: a terminal, two on one connection, a command, sftp, forwarding. */
