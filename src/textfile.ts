@@ -108,9 +108,7 @@ function openSafeDirectory(host: Host, path: string): FileHandle {
   try {
     const here = `/proc/self/fd/${directory}`;
     const status = host.inspect(`${here}/.`);
-    if (!status)
-      throw new Failure(`cannot write into ${path}: it is not a directory; name another file with --output`);
-    if (host.readLink(here) !== path || (status.uid !== owner && status.uid !== 0)) {
+    if (!status || host.readLink(here) !== path || (status.uid !== owner && status.uid !== 0)) {
       throw new Failure(
         `cannot write into ${path}: another account has just replaced it; check who owns the directories above`,
       );
