@@ -208,6 +208,11 @@ describe('a connection', () => {
     assert.deepEqual(read(tree).connections, [{ user: 'joe@pt', kind: 'forward' }]);
   });
 
+  it('can have an account whose name is one letter', (context) => {
+    const tree = proc(context, ...connection('sshd: a@notty', PI, 'sshd', 'a'));
+    assert.deepEqual(read(tree), { connections: [{ user: 'a', kind: 'notty' }], unreadable: [] });
+  });
+
   it('is found although the title of its monitor was cut', (context) => {
     const [monitor, served] = connection('sshd: pi@notty');
     assert.ok(monitor && served);

@@ -130,6 +130,13 @@ const CASES: readonly Case[] = [
     unverified: 1,
   },
   {
+    title:
+      'of two rows of a terminal, the one with an address is that of the connection, or else the one with a name',
+    w: ['pi pts/0 example.org', 'pi pts/0 fd00::1', 'ana pts/1 -', 'ana pts/1 example.org'],
+    sshd: ['pi pts/0', 'ana pts/1'],
+    sessions: ['pi pts/0 fd00::1', 'ana pts/1 example.org'],
+  },
+  {
     title: 'rows without TTY match connections of their user',
     w: ['pi _ 10.0.0.5', 'pi _ 10.0.0.6', 'ana _ 10.0.0.7'],
     sshd: ['pi pts/0', 'pi notty', 'ana pts/1'],
@@ -145,10 +152,10 @@ const CASES: readonly Case[] = [
   },
   {
     title: 'a connection has the row of another account that has its user ID, as Debian 13 lists it',
-    w: ['pi pts/0 10.0.0.5', 'pi _ 10.0.0.6', 'root pts/1 10.0.0.7', 'pi pts/2 10.0.0.8'],
-    sshd: ['pi2 pts/0', 'pi2 notty', 'toor pts/1', 'pi pts/2'],
-    logind: ['pi _ 10.0.0.5 sshd', 'root _ 10.0.0.7 sshd'],
-    sessions: ['pi pts/0 10.0.0.5', 'pi _ 10.0.0.6', 'root pts/1 10.0.0.7', 'pi pts/2 10.0.0.8'],
+    w: ['pi pts/0 10.0.0.5', 'pi _ 10.0.0.6', 'pi pts/2 10.0.0.8'],
+    sshd: ['pi2 pts/0', 'pi2 notty', 'pi pts/2'],
+    logind: ['pi _ 10.0.0.5 sshd'],
+    sessions: ['pi pts/0 10.0.0.5', 'pi _ 10.0.0.6', 'pi pts/2 10.0.0.8'],
   },
   {
     title: 'a connection has the row of its own account, though another one has its user ID, on Debian 12',
