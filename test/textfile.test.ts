@@ -91,6 +91,17 @@ describe('replaceFile', () => {
     assert.deepEqual(readdirSync(join(directory, 'elsewhere')), ['y.prom']);
   });
 
+  it('goes up from where a link has led', (context) => {
+    const directory = scratch(context);
+    mkdirSync(join(directory, 'a/b'), { recursive: true });
+    symlinkSync('a/b', join(directory, 'link'));
+    symlinkSync('../../y.prom', join(directory, 'a/b/x.prom'));
+    replaceFile(`${directory}/link/../x.prom`, TEXT);
+    replaceFile(`${directory}/link/x.prom`, TEXT);
+    assert.deepEqual(readdirSync(join(directory, 'a')), ['b', 'x.prom']);
+    assert.deepEqual(readdirSync(directory).sort(), ['a', 'link', 'y.prom']);
+  });
+
   const refused = [
     ['a directory', (path: string) => mkdirSync(path), /is a directory.*--output/],
     [
