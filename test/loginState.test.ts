@@ -77,6 +77,16 @@ describe('readLogins', () => {
     assert.deepEqual(summary(test.run()), fine(3, 'bob'));
   });
 
+  it('does not read again what does not matter', (context) => {
+    const test = new Test(context);
+    for (const message of [accepted('pi'), 'Server listening on :: port 22.', 'Received signal 15']) {
+      test.machine.log(message);
+      test.run();
+    }
+    const starts = test.machine.calls.map((words) => words.join(' ').match(/--cursor=\S*?;i=(\w+);/)?.[1]);
+    assert.deepEqual(starts, [undefined, '1', '2']);
+  });
+
   it('reads only what sshd itself logged as root', (context) => {
     const test = new Test(context);
     test.machine.log(accepted('pi'));
