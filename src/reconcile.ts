@@ -65,6 +65,7 @@ function findOtherNames(
   logins: readonly LogindSession[],
 ): ReadonlyMap<string, string> {
   const names = new Map<string, string>();
+  if (logins.length === 0) return names;
   const users = new Set(rows.map(({ user }) => user));
   const byId = new Map(logins.map(({ uid, user }) => [uid, user]));
   for (const { user, userInW, uid } of connections) {
