@@ -276,6 +276,21 @@ describe('a connection whose monitor was killed', () => {
 });
 
 describe('the processes of sshd', () => {
+  it('give connections in the order of their IDs, in whatever order /proc lists them', (context) => {
+    const root = proc(context, ...[20, 21, 22].map((pid) => ({ pid, title: 'sshd: root@notty' })));
+    for (const order of [
+      ['22', '20', '21'],
+      ['20', '21', '22'],
+      ['21', '22', '20'],
+    ]) {
+      const { connections } = readConnections({ ...host, list: () => order }, root);
+      assert.deepEqual(
+        connections.map(({ pid }) => pid),
+        [20, 21, 22],
+      );
+    }
+  });
+
   it('are the only old ones that are read a second time', (context) => {
     const root = proc(context, ...connection('sshd: pi'), { pid: 30, name: 'sleep', title: 'sleep' });
     const paths: string[] = [];
