@@ -9,7 +9,7 @@ import { parseArgs } from 'node:util';
 import { ROOT, standInW } from '../test/support/exporter.ts';
 import { PRINTED, printDuration, printW, WIDEST_LAYOUT } from '../test/support/w.ts';
 
-const HELP = `Usage: npm run bench -- [--check] [--quick] [--pairs <n>] [--package]
+const HELP = `Usage: npm run bench -- [--check] [--quick] [--pairs <n>] [--package] [--no-rows]
   --check    end with status 1 when a budget is missed
   --quick    a first look: 5 runs of each command, no 100,000 rows, no budgets
   --pairs    runs of each command (default: 40)
@@ -18,7 +18,7 @@ const HELP = `Usage: npm run bench -- [--check] [--quick] [--pairs <n>] [--packa
 
 type Where = 'package' | 'build' | 'both';
 
-/** B is a bare Node.js that only runs w: Debian's own beside the package, upstream's beside the build. */
+/** B is a bare Node.js that only runs w: Debian's own for the package, upstream's for the build. */
 const BUDGETS: readonly (readonly [where: Where, figure: string, limit: number])[] = [
   ['package', 'QuickJS: CPU time of a run, of B', 0.25],
   ['package', 'QuickJS: CPU time of a run among 300 processes, of B', 0.25],
@@ -50,7 +50,7 @@ interface Host {
   readonly direct?: readonly string[];
 }
 
-/** What measure.py tells of one run: seconds and bytes. */
+/** What measure.py reports of one run, in seconds and bytes. */
 interface Cost {
   readonly user: number;
   readonly system: number;

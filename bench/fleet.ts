@@ -4,7 +4,6 @@
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -84,7 +83,7 @@ function serve(
   const then = { ...host, now: () => now, elapsed: () => 0.1 };
   const failed = !run({ ...DEFAULTS, labels, input, output }, '0.0.0', then, () => {});
   if (failed) throw new Error(`no text was made of ${readFileSync(input, 'utf8')}`);
-  // What saved output of w does not tell, and node_exporter's own.
+  // What a run with saved output of w does not export, and node_exporter's own.
   const others = [
     ...['terminal', 'notty', 'forward'].map((kind) => `ssh_sessions_unlisted{kind="${kind}"} 0`),
     'ssh_sessions_unverified 0',
@@ -118,7 +117,9 @@ async function startFleet(texts: readonly (readonly string[])[], hosts: number) 
     response.end(ofHost[Math.min(round, ofHost.length - 1)]);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('no free port');
+  const { port } = address;
   const stop = () => {
     server.close();
     server.closeAllConnections();

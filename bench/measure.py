@@ -1,4 +1,4 @@
-"""Runs commands in turn and says what each run cost. Node.js does not tell a child's CPU time; wait4(2) does.
+"""Runs commands in turn and reports what each run cost. Node.js does not report a child's CPU time; wait4(2) does.
 
 Standard input: {"rounds": 40, "commands": [["w"], ...]}. Standard output: for every round, for every command,
 {"user", "system", "wall"} in seconds and {"written"} in bytes, of the command and of all that it ran. Written is what the

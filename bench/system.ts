@@ -2,8 +2,9 @@
  * Runs the bench inside Debian 12 and 13, with the installed package, their own hosts and real SSH sessions. Arguments
  * go to the bench. Needs what test/support/guest.ts needs.
  */
-import { bootGuest, type Guest, type Release } from '../test/support/guest.ts';
+import { bootGuest, type Guest, RELEASES, type Release } from '../test/support/guest.ts';
 import { buildPackage, VERSION } from '../test/support/machine.ts';
+import { quote } from '../test/support/process.ts';
 import { guestSshServer } from '../test/support/ssh.ts';
 
 const PACKAGES = ['nodejs', 'python3-prometheus-client', 'time'];
@@ -35,7 +36,7 @@ async function benchIn(release: Release, args: readonly string[]): Promise<boole
 
 /** @returns whether all went well */
 async function bench(guest: Guest, args: readonly string[]): Promise<boolean> {
-  const quoted = args.map((arg) => `'${arg.replaceAll("'", "'\\''")}'`).join(' ');
+  const quoted = args.map(quote).join(' ');
   const command = `cd ${CHECKOUT} && node build/bench/bench.js --package ${quoted}`;
   const result = await guest.exec(command, { timeoutMs: 1_800_000 });
   process.stdout.write(result.stdout);
@@ -43,7 +44,7 @@ async function bench(guest: Guest, args: readonly string[]): Promise<boolean> {
   return result.status === 0;
 }
 
-for (const release of ['bookworm', 'trixie'] as const) {
+for (const release of RELEASES) {
   if (!(await benchIn(release, process.argv.slice(2)))) process.exitCode = 1;
 }
 process.exit();

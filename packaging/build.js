@@ -64,8 +64,8 @@ function installDocumentation() {
   write(`usr/share/man/man1/${name}.1.gz`, gzipSync(manual, { level: 9 }));
   write(`${doc}/changelog.gz`, gzipSync(changelog(), { level: 9 }));
   write(`${doc}/copyright`, copyright());
-  if (existsSync('monitoring')) copy('monitoring', `${doc}/examples`);
-  if (existsSync('docs/alerts.md')) copy('docs/alerts.md', `${doc}/alerts.md`);
+  copy('monitoring', `${doc}/examples`);
+  copy('docs/alerts.md', `${doc}/alerts.md`);
 }
 
 function writeControl() {
@@ -94,7 +94,7 @@ function copyright() {
   return `${name}:\n\n${readFileSync('LICENSE', 'utf8')}\n${readFileSync(NOTICES, 'utf8')}`;
 }
 
-/** Unix time of the last commit if it is known, so that equal sources give equal packages. */
+/** Unix time of the last commit if it is known, so that equal sources give equal packages; dpkg-deb reads it as well. */
 function timestamp() {
   const { SOURCE_DATE_EPOCH: given } = process.env;
   if (given) return given;

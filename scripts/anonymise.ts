@@ -31,7 +31,7 @@ function anonymiseRow(line: string, names: string, replace: (name: string) => st
 
 /** The words that w and other programs print for no client decide what is an SSH session, so they stay. */
 function anonymiseClient(from: string, replace: (name: string) => string): string {
-  if (/^(?:[-: ]|tty\d|tmux\(|login-|mosh-|localhost\b)/.test(from)) return from;
+  if (/^(?:[-: ]|tmux\(|localhost:|(?:tty\d+|login-|mosh-|localhost) *$)/.test(from)) return from;
   const window = from.indexOf(':S.');
   return window < 0 ? replace(from) : replace(from.slice(0, window)) + from.slice(window);
 }

@@ -1,6 +1,6 @@
-import { Failure } from './failure.ts';
+import { WrongUsage } from './failure.ts';
 import type { Host } from './host/host.ts';
-import { createLog } from './log.ts';
+import { createLog, logFailure } from './log.ts';
 import { optionsWithoutArguments } from './options.ts';
 import { run } from './run.ts';
 
@@ -18,9 +18,8 @@ export async function main(host: Host): Promise<number> {
     if (!options) return 0;
     return run(options, VERSION, host, createLog(options.logLevel, host)) ? 0 : RUN_FAILED;
   } catch (error) {
-    if (!(error instanceof Failure)) throw error;
-    createLog('error', host)('error', error.message);
-    return WRONG_USAGE;
+    logFailure(error, createLog('error', host));
+    return error instanceof WrongUsage ? WRONG_USAGE : RUN_FAILED;
   }
 }
 

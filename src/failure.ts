@@ -3,3 +3,6 @@
  * Any other error that reaches the user is a bug in this program.
  */
 export class Failure extends Error {}
+
+/** The command line is wrong. */
+export class WrongUsage extends Failure {}

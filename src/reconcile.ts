@@ -37,7 +37,14 @@ export function match(rows: readonly Row[], { before, after, logins }: Sources):
   const candidates = sort(rows.filter(({ user }) => unclaimed.hasUser(user)));
   for (const row of candidates) assign(row, unclaimed.takeTerminal(row));
   const remote = rows.filter((row) => !connections.has(row) && isAddress(row.from));
-  const services = findServices(remote, unclaimed.areTooFewFor(remote) ? logins() : []);
+  const known = unclaimed.areTooFewFor(remote) ? logins() : [];
+  const names = findOtherNames(rows, [...before, ...after], known);
+  if (names.size > 0) {
+    const rename = (list: readonly Connection[]) =>
+      list.map((each) => ({ ...each, userInW: names.get(each.user) ?? each.userInW }));
+    return match(rows, { before: rename(before), after: rename(after), logins: () => known });
+  }
+  const services = findServices(remote, known);
   for (const row of candidates) {
     if (row.tty === '' && !services.has(row)) assign(row, unclaimed.take(row));
   }
@@ -46,6 +53,26 @@ export function match(rows: readonly Row[], { before, after, logins }: Sources):
   function assign(row: Row, connection: Connection | undefined): void {
     if (connection) connections.set(row, connection);
   }
+}
+
+/**
+ * The names that w has for users instead of their own: logind knows one account per user ID, and w of Debian 13 lists
+ * the logins of all others under its name.
+ */
+function findOtherNames(
+  rows: readonly Row[],
+  connections: readonly Connection[],
+  logins: readonly LogindSession[],
+): ReadonlyMap<string, string> {
+  const names = new Map<string, string>();
+  if (logins.length === 0) return names;
+  const users = new Set(rows.map(({ user }) => user));
+  const byId = new Map(logins.map(({ uid, user }) => [uid, user]));
+  for (const { user, userInW, uid } of connections) {
+    const name = byId.get(String(uid));
+    if (!users.has(userInW) && name !== undefined && users.has(name)) names.set(user, name);
+  }
+  return names;
 }
 
 /** Whether rows and connections explain each other, so that no second look is needed. */
@@ -207,7 +234,8 @@ class Unclaimed {
   }
 }
 
-const key = (user: string, place: string) => `${place} ${user}`;
+/** No name holds a tab (text.ts). */
+const key = (user: string, place: string) => `${place}\t${user}`;
 
 /**
  * The services other than sshd that let users in from other hosts: xrdp, cockpit and telnetd. A user can have some

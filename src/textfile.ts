@@ -108,9 +108,7 @@ function openSafeDirectory(host: Host, path: string): FileHandle {
   try {
     const here = `/proc/self/fd/${directory}`;
     const status = host.inspect(`${here}/.`);
-    if (!status)
-      throw new Failure(`cannot write into ${path}: it is not a directory; name another file with --output`);
-    if (host.readLink(here) !== path || (status.uid !== owner && status.uid !== 0)) {
+    if (!status || host.readLink(here) !== path || (status.uid !== owner && status.uid !== 0)) {
       throw new Failure(
         `cannot write into ${path}: another account has just replaced it; check who owns the directories above`,
       );
@@ -193,7 +191,7 @@ function list(host: Host, directory: string): string[] {
 }
 
 function isLeftover(host: Host, status: FileStatus | undefined): boolean {
-  return status?.kind === 'file' && status.uid === host.uid() && Date.now() - status.modified > LEFTOVER_AGE;
+  return status?.kind === 'file' && status.uid === host.uid() && host.now() - status.modified > LEFTOVER_AGE;
 }
 
 /** One line for what open(2), write(2) and rename(2) fail with. */
@@ -206,6 +204,8 @@ function explain(path: string, directory: string, error: unknown): string {
     case 'EACCES':
     case 'EPERM':
       return `cannot write ${path}: no permission in ${directory}; run as its owner or root, or name another file with --output`;
+    case 'EBUSY':
+      return `cannot write ${path}: it is a mount point; mount its directory instead, or name another file with --output`;
     case 'EROFS':
       return `cannot write ${path}: the file system is read-only; remount it, or name another file with --output`;
     case 'ENOSPC':

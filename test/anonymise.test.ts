@@ -41,6 +41,15 @@ describe('anonymise', () => {
     }
   });
 
+  it('replaces clients that are only called like a seat, a greeter, a display or mosh', () => {
+    const names = ['tty1.acme', 'localhost.acme', 'login-1.acme', 'mosh-1.acme'];
+    const kept = ['tty1', 'localhost', 'localhost:10.0', 'login-', 'mosh-'];
+    const rows = [...names, ...kept].map((from) => ({ ...row, from }));
+    const clients = readRows(anonymise(printW(rows, DEFAULT_LAYOUT))).map(({ from }) => from);
+    for (const client of clients.slice(0, names.length)) assert.doesNotMatch(client, /acme/);
+    assert.deepEqual(clients.slice(names.length), kept);
+  });
+
   it('refuses text without column names', () => {
     assert.throws(() => anonymise(Buffer.from('hello\n')), /not the output of w/);
   });

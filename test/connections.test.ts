@@ -208,6 +208,11 @@ describe('a connection', () => {
     assert.deepEqual(read(tree).connections, [{ user: 'joe@pt', kind: 'forward' }]);
   });
 
+  it('can have an account whose name is one letter', (context) => {
+    const tree = proc(context, ...connection('sshd: a@notty', PI, 'sshd', 'a'));
+    assert.deepEqual(read(tree), { connections: [{ user: 'a', kind: 'notty' }], unreadable: [] });
+  });
+
   it('is found although the title of its monitor was cut', (context) => {
     const [monitor, served] = connection('sshd: pi@notty');
     assert.ok(monitor && served);
@@ -271,6 +276,21 @@ describe('a connection whose monitor was killed', () => {
 });
 
 describe('the processes of sshd', () => {
+  it('give connections in the order of their IDs, in whatever order /proc lists them', (context) => {
+    const root = proc(context, ...[20, 21, 22].map((pid) => ({ pid, title: 'sshd: root@notty' })));
+    for (const order of [
+      ['22', '20', '21'],
+      ['20', '21', '22'],
+      ['21', '22', '20'],
+    ]) {
+      const { connections } = readConnections({ ...host, list: () => order }, root);
+      assert.deepEqual(
+        connections.map(({ pid }) => pid),
+        [20, 21, 22],
+      );
+    }
+  });
+
   it('are the only old ones that are read a second time', (context) => {
     const root = proc(context, ...connection('sshd: pi'), { pid: 30, name: 'sleep', title: 'sleep' });
     const paths: string[] = [];
@@ -295,7 +315,7 @@ describe('the processes of sshd', () => {
   });
 
   for (const code of ['EACCES', 'EPERM', 'EIO', 'EMFILE']) {
-    it(`are not taken for ended if reading them fails with ${code}`, (context) => {
+    it(`are not mistaken for ended if reading them fails with ${code}`, (context) => {
       const root = proc(context, ...connection('sshd: pi'));
       for (const name of ['cmdline', 'status']) {
         const readSmallFile = (path: string) => {

@@ -77,6 +77,16 @@ describe('readLogins', () => {
     assert.deepEqual(summary(test.run()), fine(3, 'bob'));
   });
 
+  it('does not read again what does not matter', (context) => {
+    const test = new Test(context);
+    for (const message of [accepted('pi'), 'Server listening on :: port 22.', 'Received signal 15']) {
+      test.machine.log(message);
+      test.run();
+    }
+    const starts = test.machine.calls.map((words) => words.join(' ').match(/--cursor=\S*?;i=(\w+);/)?.[1]);
+    assert.deepEqual(starts, [undefined, '1', '2']);
+  });
+
   it('reads only what sshd itself logged as root', (context) => {
     const test = new Test(context);
     test.machine.log(accepted('pi'));
@@ -383,6 +393,20 @@ describe('a log that cannot be read', () => {
       assert.deepEqual(summary(test.run()), fine(1, 'pi', 'bob'));
     });
   }
+
+  it('is read again by the next run if the first one could not find out which boot this is', (context) => {
+    const test = new Test(context);
+    const slow = ended('timeout');
+    test.machine.journalctl = (command) => (command.includes('--lines=1') ? slow() : undefined);
+    test.machine.log({ message: accepted('pi'), pid: 7 }, REFUSED);
+    test.machine.processes.set(7, test.machine.uptime - 20);
+    const { success, history, warnings } = test.run([7]);
+    assert.deepEqual([success, history], [false, undefined]);
+    assert.match(warnings.join('\n'), /^logins: journalctl exceeded the time limit; /);
+    test.machine.journalctl = undefined;
+    assert.deepEqual(summary(test.run([7])), fine(1, 'pi'));
+    assert.deepEqual([...(test.run([7]).history?.clients ?? [])], [[7, '192.0.2.7']]);
+  });
 
   it('gives a warning without running journalctl if only another account may read it', (context) => {
     const test = new Test(context);

@@ -135,6 +135,8 @@ describe('the client of a connection', () => {
     const session = SESSION.replace('UID=1000', 'UID=0').replace('LEADER=142', 'LEADER=150');
     const file = directory(context, { c1: session });
     assert.equal(clientOf(host, ofRoot, proc(context, SCOPE), file), '203.0.113.77');
+    const byHand = directory(context, { c1: session.replace('LEADER=150', 'LEADER=141') });
+    assert.equal(clientOf(host, ofRoot, proc(context, SCOPE), byHand), undefined);
   });
 
   it('is that of the session even if the leader was killed', (context) => {

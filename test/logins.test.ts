@@ -336,6 +336,11 @@ describe('addEntries', () => {
       NOW - HOUR,
     ],
     [
+      'as it was logged, though the clock has drifted since the boot',
+      { time: NOW - HOUR - 30_000, uptime: UPTIME - 3600 },
+      NOW - HOUR - 30_000,
+    ],
+    [
       'as long ago as it was, if the clock was behind',
       { time: NOW - 48 * HOUR, uptime: UPTIME - 9 },
       NOW - 9000,

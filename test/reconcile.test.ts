@@ -18,6 +18,15 @@ function row(text: string): Row {
   return { ...READ, user, tty, from };
 }
 
+const UIDS: Readonly<Record<string, number>> = {
+  root: 0,
+  toor: 0,
+  pi: 1000,
+  pi2: 1000,
+  ana: 1001,
+  bob: 1002,
+};
+
 let pids = 100;
 
 /** In short: "user place", where the place is terminals, notty or nothing, as in the title that sshd writes. */
@@ -25,13 +34,13 @@ function connection(text: string, pid = pids++): Connection {
   const [user = '', place = ''] = text.split(' ');
   const kind: Kind = place === '' ? 'forward' : place === 'notty' ? 'notty' : 'terminal';
   const terminals = kind === 'terminal' ? place.split(',') : [];
-  return { user, userInW: user, kind, terminals, pid, monitor: pid - 1, uid: 1000 };
+  return { user, userInW: user, kind, terminals, pid, monitor: pid - 1, uid: UIDS[user] ?? 9999 };
 }
 
 /** In short: "user tty client service". */
 function login(text: string): LogindSession {
   const [user = '', tty = '', client = '', service = ''] = wordsOf(text);
-  return { user, uid: '1000', tty, client, service, leader: '1' };
+  return { user, uid: String(UIDS[user]), tty, client, service, leader: '1' };
 }
 
 /** A session in short; "?" if w does not list it. */
@@ -121,6 +130,13 @@ const CASES: readonly Case[] = [
     unverified: 1,
   },
   {
+    title:
+      'of two rows of a terminal, the one with an address is that of the connection, or else the one with a name',
+    w: ['pi pts/0 example.org', 'pi pts/0 fd00::1', 'ana pts/1 -', 'ana pts/1 example.org'],
+    sshd: ['pi pts/0', 'ana pts/1'],
+    sessions: ['pi pts/0 fd00::1', 'ana pts/1 example.org'],
+  },
+  {
     title: 'rows without TTY match connections of their user',
     w: ['pi _ 10.0.0.5', 'pi _ 10.0.0.6', 'ana _ 10.0.0.7'],
     sshd: ['pi pts/0', 'pi notty', 'ana pts/1'],
@@ -131,6 +147,22 @@ const CASES: readonly Case[] = [
     w: ['pi _ 10.0.0.5'],
     sshd: ['ana notty'],
     sessions: ['pi _ 10.0.0.5', 'ana _ 192.0.2.1 ?'],
+    unlisted: [0, 1, 0],
+    unverified: 1,
+  },
+  {
+    title: 'a connection has the row of another account that has its user ID, as Debian 13 lists it',
+    w: ['pi pts/0 10.0.0.5', 'pi _ 10.0.0.6', 'pi pts/2 10.0.0.8'],
+    sshd: ['pi2 pts/0', 'pi2 notty', 'pi pts/2'],
+    logind: ['pi _ 10.0.0.5 sshd'],
+    sessions: ['pi pts/0 10.0.0.5', 'pi _ 10.0.0.6', 'pi pts/2 10.0.0.8'],
+  },
+  {
+    title: 'a connection has the row of its own account, though another one has its user ID, on Debian 12',
+    w: ['pi2 pts/0 10.0.0.5', 'pi pts/1 10.0.0.6', 'ana pts/9 10.0.0.7'],
+    sshd: ['pi2 pts/0', 'pi pts/1', 'toor notty'],
+    logind: ['pi _ 10.0.0.5 sshd', 'root _ 10.0.0.7 sshd'],
+    sessions: ['pi2 pts/0 10.0.0.5', 'pi pts/1 10.0.0.6', 'ana pts/9 10.0.0.7', 'toor _ 192.0.2.1 ?'],
     unlisted: [0, 1, 0],
     unverified: 1,
   },
@@ -359,7 +391,7 @@ describe('whatever w and sshd show', () => {
   const service = fc.constantFrom('sshd', 'cockpit', 'su');
   const anyLogin = fc
     .record({ user, tty, client: from, service })
-    .map((values) => ({ ...values, uid: '1000', leader: '1' }));
+    .map((values) => ({ ...values, uid: String(UIDS[values.user]), leader: '1' }));
   const input = fc.record({
     rows: fc.array(anyRow, { maxLength: 8 }),
     connections: anyConnections,

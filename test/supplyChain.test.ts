@@ -88,7 +88,7 @@ describe('the bundles', () => {
     ] as const) {
       assert.ok(notices.includes(readFileSync(join(ROOT, 'node_modules', name, file), 'utf8').trim()), name);
     }
-    // This one has its licence at the end of its README alone.
+    // This one has its licence only at the end of its README.
     const readme = readFileSync(join(ROOT, 'node_modules/imurmurhash/README.md'), 'utf8');
     const licence = readme.slice(readme.indexOf('Copyright (c) 2013 Gary Court, Jens Taylor')).trim();
     assert.ok(licence.length > 1_000 && notices.includes(licence));

@@ -71,6 +71,14 @@ describe('replaceFile', () => {
     assert.deepEqual(readdirSync(directory).sort(), kept);
   });
 
+  it('judges their age by the clock of its host', (context) => {
+    const directory = scratch(context);
+    writeFileSync(join(directory, 'x.prom.123'), '');
+    const later = { ...host, now: () => Date.now() + 61_000 };
+    replaceFileBy(later, join(directory, 'x.prom'), [TEXT]);
+    assert.deepEqual(readdirSync(directory), ['x.prom']);
+  });
+
   it('follows a link, even to a file that is not there yet', (context) => {
     const directory = scratch(context);
     mkdirSync(join(directory, 'elsewhere'));
@@ -81,6 +89,17 @@ describe('replaceFile', () => {
       assert.equal(readFileSync(join(directory, 'elsewhere', 'y.prom'), 'utf8'), text);
     }
     assert.deepEqual(readdirSync(join(directory, 'elsewhere')), ['y.prom']);
+  });
+
+  it('goes up from where a link has led', (context) => {
+    const directory = scratch(context);
+    mkdirSync(join(directory, 'a/b'), { recursive: true });
+    symlinkSync('a/b', join(directory, 'link'));
+    symlinkSync('../../y.prom', join(directory, 'a/b/x.prom'));
+    replaceFile(`${directory}/link/../x.prom`, TEXT);
+    replaceFile(`${directory}/link/x.prom`, TEXT);
+    assert.deepEqual(readdirSync(join(directory, 'a')), ['b', 'x.prom']);
+    assert.deepEqual(readdirSync(directory).sort(), ['a', 'link', 'y.prom']);
   });
 
   const refused = [

@@ -42,6 +42,12 @@ const LOGINS: readonly Case[] = [
     login: '2026-11-23T10:00',
     why: 'the clock was set back since',
   },
+  {
+    text: '09:00',
+    now: '2026-11-23T00:02',
+    login: '2026-11-23T09:00',
+    why: 'the clock was set back to just after midnight',
+  },
   { text: '24:00', now: '2026-11-23T15:00', login: undefined, why: 'no such hour' },
   { text: '11:60', now: '2026-11-23T15:00', login: undefined, why: 'no such minute' },
 

@@ -136,12 +136,12 @@ function endOf({ end }: RunResult, isFurther: boolean): Reading['end'] {
  * The boot that this is, as journald calls it: that of its newest entry. In a container, the kernel's name for it can
  * be another one.
  */
-export function readBoot(host: Host): string | undefined {
+export function readBoot(host: Host): string | { readonly problem: string } {
   const limits = { env: ENVIRONMENT, timeout: 5, outputLimit: OUTPUT_LIMIT };
-  const { stdout } = host.run([...JOURNALCTL, '--lines=1', '--output-fields=_BOOT_ID'], limits);
-  const entry = parseJson(stdout.map(byteText).join(''));
+  const result = host.run([...JOURNALCTL, '--lines=1', '--output-fields=_BOOT_ID'], limits);
+  const entry = parseJson(result.stdout.map(byteText).join(''));
   const boot = isRecord(entry) ? entry['_BOOT_ID'] : undefined;
-  return typeof boot === 'string' ? boot : undefined;
+  return typeof boot === 'string' ? boot : { problem: explain(result) };
 }
 
 /** What --show-cursor prints last. It is not there if journalctl did not get to the end of the journal. */

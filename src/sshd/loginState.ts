@@ -61,7 +61,7 @@ export function readLogins(
     for (let isCut = true; isCut && host.elapsed() < deadline; ) {
       ({ state, problem, isCut } = update(host, journal, origin, state, deadline));
     }
-    if (state) writeState(host, state, before, log);
+    if (state && state !== before) writeState(host, state, log);
   }
   problem ??= state && findGap(host, state, serving);
   if (problem !== undefined) log('warning', `logins: ${problem}`);
@@ -103,8 +103,11 @@ function update(
     return { state, ...rest };
   }
   if (problem !== undefined && cursor === undefined) return { state: before, problem, isCut: false };
+  const boot = before?.boot ?? readBoot(host);
+  // A wrong one would be kept until the next boot, and every login would be one of another boot.
+  if (typeof boot !== 'string') return { state: before, problem: boot.problem, isCut: false };
   const moment = momentOf(host);
-  const history = addEntries(before ?? noHistory(readBoot(host)), entries, moment);
+  const history = addEntries(before ?? noHistory(boot), entries, moment);
   const running = new Set(entries.length > 0 ? host.list('/proc') : []);
   const state = {
     ...history,
@@ -119,7 +122,7 @@ function update(
   return { state, problem, isCut: end === 'cut' };
 }
 
-const noHistory = (boot = ''): LoginHistory => ({
+const noHistory = (boot: string): LoginHistory => ({
   ...{ boot, refused: 0, suppressed: 0, limit: 0, logins: [], clients: new Map() },
 });
 
@@ -196,8 +199,8 @@ function readState(host: Host, origin: string, log: Log): State | undefined {
 }
 
 /**
- * A clock that was set since then changes the times of the logins, and leaves their ages: perhaps nobody has been told
- * of them yet. Those from before the boot keep their times, unless that is in the future.
+ * A clock that was set since then changes the times of the logins, but not their ages: perhaps no alert has fired for
+ * them yet. Those from before the boot keep their times, unless that is in the future.
  */
 function followClock(state: State, { now, uptime }: Moment): State {
   const step = now - state.time.now - (uptime - state.time.uptime) * 1000;
@@ -222,10 +225,8 @@ function readText(host: Host, path: string, size: number): string {
 }
 
 /** Without it, the next run reads 24 hours again. */
-function writeState(host: Host, state: State, before: State | undefined, log: Log): void {
+function writeState(host: Host, state: State, log: Log): void {
   const directory = directoryOf(host);
-  const text = renderState(state);
-  if (before && text === renderState(before)) return;
   try {
     // cron does not create it, as systemd does.
     if (!host.inspect(directory)) host.makeDirectory(directory);
@@ -236,7 +237,7 @@ function writeState(host: Host, state: State, before: State | undefined, log: Lo
   const status = host.inspect(directory);
   if (status?.kind !== 'directory' || status.uid !== host.uid()) return;
   try {
-    replaceFile(host, `${directory}/${NAME}`, [text], 0o600);
+    replaceFile(host, `${directory}/${NAME}`, [renderState(state)], 0o600);
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     const [reason = ''] = error.message.split(';');

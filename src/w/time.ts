@@ -1,16 +1,14 @@
-/**
- * The forms in which w prints a login time: print_logintime in procps' w.c. Day and month names are
- * English, because w is run with LC_ALL=C.UTF-8.
- */
+/** English, because w is run with LC_ALL=C.UTF-8. */
+const WEEKDAYS = ['Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat'];
+const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
+
+/** The forms in which w prints a login time: print_logintime in procps' w.c. */
 const CLOCK = /^(\d\d):(\d\d)$/;
-const WEEKDAY = /^(Sun|Mon|Tue|Wed|Thu|Fri|Sat)(\d\d)$/;
-const DATE = /^(\d\d)(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)(\d\d)$/;
+const WEEKDAY = new RegExp(`^(${WEEKDAYS.join('|')})(\\d\\d)$`);
+const DATE = new RegExp(`^(\\d\\d)(${MONTHS.join('|')})(\\d\\d)$`);
 
 /** These forms as wide as w prints them, eight bytes. */
 export const LOGIN = / \d\d:\d\d {2}| [A-Z][a-z]{2}\d\d {2}| \d\d[A-Z][a-z]{2}\d\d/y;
-
-const WEEKDAYS = ['Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat'];
-const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;

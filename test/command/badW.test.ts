@@ -1,4 +1,4 @@
-/** A w that misbehaves: the run is over a second after the timeout at the latest, its memory is bounded, no child is left. */
+/** A w that misbehaves: the run ends soon after the timeout, its memory is bounded, no child is left. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { COMMAND, publicDirectory, standInW } from '../support/exporter.ts';
 import { readExposition, soleValue } from '../support/exposition.ts';
-import { ended, killGroup, start, until } from '../support/process.ts';
+import { capture, ended, killGroup, start, until } from '../support/process.ts';
 import { lacking } from '../support/programs.ts';
 
 /** In seconds. */
@@ -79,6 +79,15 @@ for (const [what, script, message] of cases) {
     assert.equal(sessions.length > 0, message === '');
   });
 }
+
+test('w is killed, and the status of children is ignored by whoever started the run', async () => {
+  const path = standInW(publicDirectory(), `${HEADER}; kill -KILL $$`);
+  const run = ['env', '--ignore-signal=CHLD', ...COMMAND, '-o', '-', '--no-connections'];
+  const { status, stdout, stderr } = await capture(run, { env: { PATH: path } });
+  assert.equal(status, 1);
+  assert.match(stderr, /^error: w was killed by SIGKILL/m);
+  assert.equal(soleValue(readExposition(stdout), 'ssh_sessions_exporter_success'), 0);
+});
 
 /** Process ids of those that live with that mark in their environment. */
 function processesWith(mark: string): string[] {

@@ -101,7 +101,7 @@ describe('a run', { skip: lacking('/usr/bin/faketime', '/usr/bin/w') }, () => {
   for (const jump of ['-400d', '-13h', '+13h', '+400d']) {
     test(`keeps every session if its clock differs by ${jump} from that of w`, async () => {
       const directory = publicDirectory();
-      // w itself tells the true time; only what runs it has the other clock.
+      // w has the true time; only what runs it has the other clock.
       const path = standInW(directory, `unset LD_PRELOAD FAKETIME\n${listing('11:19')}`);
       const env = { PATH: path };
       const { status, stdout, stderr } = await capture(

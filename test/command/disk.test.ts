@@ -159,6 +159,18 @@ describe('a run that cannot write changes nothing', { skip: root }, () => {
     );
   });
 
+  test('over a file that is a mount point, as a container can have it', async () => {
+    const file = join(await mount('-t', 'tmpfs', 'tmpfs'), 'ssh.prom');
+    writeFileSync(file, old.text);
+    await succeed(['mount', '--bind', file, file]);
+    await assertUnchanged(
+      file,
+      () => replace(file),
+      /^error: cannot write .*: it is a mount point; mount its directory instead, or name another file/,
+    );
+    await succeed(['umount', file]);
+  });
+
   test('without permission', async () => {
     const file = join(publicDirectory(), 'ssh.prom');
     writeFileSync(file, old.text);

@@ -1,4 +1,4 @@
-/** Where /proc hides the processes of others, w lists nobody and says nothing: never a quiet zero. */
+/** If /proc hides the processes of others, w lists nobody without a complaint. The exporter must not export 0 then. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { copyProgram, publicDirectory } from '../support/exporter.ts';

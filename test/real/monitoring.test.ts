@@ -656,7 +656,7 @@ async function settle(actual: () => Promise<unknown>, expected: () => unknown): 
   assert.deepEqual(await actual(), expected());
 }
 
-/** Monday to Friday, 07:00 to 18:59, in the time zone of this machine, which node_exporter tells. */
+/** Monday to Friday, 07:00 to 18:59, in the time zone of this machine, which node_exporter exports. */
 function areWorkingHours(now = new Date()): boolean {
   return now.getHours() >= 7 && now.getHours() < 19 && now.getDay() >= 1 && now.getDay() <= 5;
 }

@@ -17,7 +17,7 @@ describe('the Debian package', { skip: lacking('/usr/bin/dpkg-deb', '/usr/bin/li
   });
   after(remove);
 
-  it('has what Debian expects, where it expects it', async () => {
+  it('has the files, modes and fields that Debian expects', async () => {
     const listing = await succeed(['dpkg-deb', '--contents', file]);
     const files = listing
       .trim()

@@ -1,5 +1,5 @@
 /** What keeps a live SSH session out of w, one by one, in a guest. */
-import type { Guest, Release } from './guest.ts';
+import { type Guest, RELEASES, type Release } from './guest.ts';
 import { until } from './process.ts';
 
 export interface Cause {
@@ -62,7 +62,7 @@ export const CAUSES: readonly Cause[] = [
   },
   {
     name: 'the monitors are killed by their user',
-    releases: ['bookworm', 'trixie'],
+    releases: RELEASES,
     bringAbout: killMonitors,
     afterwards: true,
     hides: { root: false, ordinary: true },

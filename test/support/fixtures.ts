@@ -14,7 +14,7 @@ export const FIXTURES = join(ROOT, 'test/fixtures');
 /** @param capture the text of capture.txt */
 export function fact(capture: string, name: string): string {
   const value = new RegExp(`^${name}: (\\S+)`, 'm').exec(capture)?.[1];
-  if (value === undefined) throw new Error(`capture.txt does not tell: ${name}`);
+  if (value === undefined) throw new Error(`capture.txt has no line: ${name}`);
   return value;
 }
 

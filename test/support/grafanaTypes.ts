@@ -40,7 +40,7 @@ export type Panel =
   | PanelOf<'table', table.Options, table.FieldConfig>
   | PanelOf<'timeseries', timeseries.Options, timeseries.FieldConfig>;
 
-/** What import of a file reads besides the dashboard. */
+/** What Grafana's import of a file reads in addition to the dashboard. */
 interface Requirement {
   type: 'grafana' | 'panel' | 'datasource';
   id: string;

@@ -31,7 +31,9 @@ import {
   until,
 } from './process.ts';
 
-export type Release = 'bookworm' | 'trixie';
+export const RELEASES = ['bookworm', 'trixie'] as const;
+
+export type Release = (typeof RELEASES)[number];
 
 export interface GuestOptions {
   /** Debian packages that the guest has from the start. */
@@ -105,7 +107,7 @@ export const isolated = [
 ];
 
 /** Directory of a minimal Debian with systemd and an SSH server. Takes a minute the first time. */
-export function baseImage(release: Release): Promise<string> {
+function baseImage(release: Release): Promise<string> {
   return cached(`${release}-base`, baseScript, (dir) =>
     succeed([...isolated, baseScript, 'sh', release, join(dir, 'upper')], { timeoutMs: 900_000 }),
   );

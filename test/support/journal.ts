@@ -35,8 +35,8 @@ export class FakeMachine {
   readonly calls: (readonly string[])[] = [];
   /** What there is of a journal. */
   kind: 'journal' | 'unreadable' | 'empty directory' | 'no files' | 'no journald' = 'journal';
-  /** What is done instead of running journalctl. */
-  journalctl: ((command: readonly string[]) => RunResult) | undefined;
+  /** What is done instead of running journalctl, if it returns anything. */
+  journalctl: ((command: readonly string[]) => RunResult | undefined) | undefined;
   /** What each journalctl takes, in seconds. */
   cost = 0;
   /** In bytes. */

@@ -31,6 +31,12 @@ export async function installProgram(guest: Guest): Promise<void> {
   await guest.run('mkdir -p /var/lib/prometheus/node-exporter && systemctl daemon-reload');
 }
 
+/** What the service writes. */
+export const TEXTFILE = '/var/lib/prometheus/node-exporter/ssh_sessions.prom';
+
+/** The least that the timer's interval of 15 seconds, and a run, leave room for. */
+export const PROMPTLY_MS = 17_000;
+
 /** Where the program keeps what it has read of the log, if the service runs it. */
 export const STATE = '/run/ssh-sessions-exporter/logins';
 
@@ -56,7 +62,7 @@ export async function runQuietly(guest: Guest): Promise<string> {
 export class Machine {
   readonly guest: Guest;
   port = 9100;
-  file = '/var/lib/prometheus/node-exporter/ssh_sessions.prom';
+  file = TEXTFILE;
 
   private constructor(guest: Guest) {
     this.guest = guest;
@@ -66,7 +72,7 @@ export class Machine {
     return new Machine(await bootGuest(release, { packages, network: 'internet' }));
   }
 
-  /** Puts a copy of the checkout there in place of the one of before, with the built package beside it or without. */
+  /** Replaces the guest's checkout by a copy of this one, with or without the built package next to it. */
   async checkOut({ version = VERSION, built }: { version?: string; built: boolean }): Promise<void> {
     await this.guest.run(`rm -rf ${CHECKOUT}`);
     const { dir, remove } = copyCheckout(version);
@@ -84,7 +90,7 @@ export class Machine {
     return { ...result, seconds: Number(process.hrtime.bigint() - start) / 1e9 };
   }
 
-  /** Runs install.sh and wants it to succeed. Gives what it printed. */
+  /** Runs install.sh; a failure is an error. Gives what it printed. */
   async mustInstall(args = '', options: ExecOptions = {}): Promise<string> {
     const { status, stdout, stderr } = await this.install(args, options);
     if (status !== 0) throw new Error(`install.sh ${args}: status ${status}\n${stdout}${stderr}`);

@@ -127,3 +127,8 @@ export async function until<T>(
 function isThere<T>(value: T): value is Exclude<T, undefined | false> {
   return value !== undefined && value !== false;
 }
+
+/** Any text as one word of a shell command. */
+export function quote(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}

@@ -6,10 +6,10 @@ import { createServer } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import type { Guest } from './guest.ts';
-import { cleanUp, collect, ended, killGroup, start, succeed, until } from './process.ts';
+import { cleanUp, collect, ended, killGroup, quote, start, succeed, until } from './process.ts';
 
 /** Addresses of a guest that sessions can come from: documentation and private ranges, longest notations. */
-export const remoteAddresses = ['203.0.113.77', 'fd00::1:2:3:4:5:6'] as const;
+const remoteAddresses = ['203.0.113.77', 'fd00::1:2:3:4:5:6'] as const;
 
 export interface SessionOptions {
   /** Account to log in to; by default that of the server's owner. */
@@ -262,11 +262,6 @@ export class Session {
 /** The server's loopback address in the client's address family. */
 function destination({ from = '' }: SessionOptions): string {
   return from.includes(':') ? '::1' : '127.0.0.1';
-}
-
-/** Any text as one word of a shell command. */
-function quote(text: string): string {
-  return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 async function freePort(): Promise<number> {

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ROOT } from '../support/exporter.ts';
-import { bootGuest, type Guest, type Release } from '../support/guest.ts';
+import { bootGuest, type Guest, RELEASES, type Release } from '../support/guest.ts';
 import { buildPackage, HOSTS, VERSION } from '../support/machine.ts';
 import { until } from '../support/process.ts';
 import { lackingGuests } from '../support/programs.ts';
@@ -76,7 +76,7 @@ interface Message {
 
 /** One Debian after the other would take twice as long: all of the time is waiting. */
 describe('a login of one second from outside', { concurrency: true, skip: lackingGuests() }, () => {
-  for (const release of ['bookworm', 'trixie'] as const) watched(release);
+  for (const release of RELEASES) watched(release);
 });
 
 function watched(release: Release): void {
@@ -132,7 +132,7 @@ function watched(release: Release): void {
       return new Map(series.map(({ metric, values }) => [metric['from'] ?? '', Number(values[0]?.[1])]));
     }
 
-    it(`fires within ${PROMISE} s, and a webhook is told of user, client, host and key`, {
+    it(`fires within ${PROMISE} s, and a webhook gets user, client, host and key`, {
       timeout: 240_000,
     }, async (context) => {
       const alerts = await until(
@@ -160,8 +160,8 @@ function watched(release: Release): void {
         const [fired, heard] = [Date.parse(alert.startsAt) / 1000 - login, alert.received - login];
         delays.push(fired);
         assert.ok(fired > 0 && fired <= PROMISE, `${client}: after ${fired} s`);
-        // The first of the host are told at once, and what follows within a minute.
-        assert.ok(heard - fired < 60 + INTERVAL, `${client}: told after ${heard} s`);
+        // The first ones of the host are sent at once, and what follows within a minute.
+        assert.ok(heard - fired < 60 + INTERVAL, `${client}: sent after ${heard} s`);
       }
       context.diagnostic(`fired ${range(delays)} s after the login`);
       // That can be about a session that a run has met.

@@ -2,13 +2,11 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { readExposition, soleValue } from '../support/exposition.ts';
-import { bootGuest, type Guest, type Release } from '../support/guest.ts';
-import { HOSTS, installProgram, runQuietly, SERVICE, STATE } from '../support/machine.ts';
+import { bootGuest, type Guest, RELEASES } from '../support/guest.ts';
+import { HOSTS, installProgram, runQuietly, SERVICE, STATE, TEXTFILE } from '../support/machine.ts';
 import { until } from '../support/process.ts';
 import { lackingGuests } from '../support/programs.ts';
 import { guestSshServer } from '../support/ssh.ts';
-
-const FILE = '/var/lib/prometheus/node-exporter/ssh_sessions.prom';
 
 const GIGABYTE = 1e9;
 const DAY = 24 * 60 * 60;
@@ -66,7 +64,7 @@ cd /var/log/journal/$(cat /etc/machine-id)
 node /opt/generate.js $1 $boot | /usr/lib/systemd/systemd-journal-remote --output=$PWD/past.journal - 2>/dev/null
 `;
 
-for (const release of ['bookworm', 'trixie'] as const satisfies readonly Release[]) {
+for (const release of RELEASES) {
   describe(`a journal of a gigabyte on ${release}`, { skip: lackingGuests() }, () => {
     let guest: Guest;
     /** In seconds of Unix time. */
@@ -84,7 +82,7 @@ for (const release of ['bookworm', 'trixie'] as const satisfies readonly Release
       const start = process.hrtime.bigint();
       await guest.run(`systemctl start ${SERVICE}`);
       const seconds = Number(process.hrtime.bigint() - start) / 1e9;
-      return { seconds, ...read(await guest.run(`cat ${FILE}`)) };
+      return { seconds, ...read(await guest.run(`cat ${TEXTFILE}`)) };
     }
 
     function read(text: string) {

@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
-import { bootGuest, type Guest, type Release } from '../support/guest.ts';
+import { bootGuest, type Guest, RELEASES } from '../support/guest.ts';
+import { lackingGuests } from '../support/programs.ts';
 
-const releases: readonly Release[] = ['bookworm', 'trixie'];
-
-for (const release of releases) {
-  describe(`a ${release} guest`, () => {
+for (const release of RELEASES) {
+  describe(`a ${release} guest`, { skip: lackingGuests() }, () => {
     let guest: Guest;
     before(async () => {
       guest = await bootGuest(release);

@@ -2,10 +2,11 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { labelsOf, readExposition } from '../support/exposition.ts';
-import { bootGuest, type Guest, type Release } from '../support/guest.ts';
+import { bootGuest, type Guest, RELEASES } from '../support/guest.ts';
 import { hostileNames } from '../support/hostile.ts';
 import { HOSTS, installProgram } from '../support/machine.ts';
 import { until } from '../support/process.ts';
+import { lackingGuests } from '../support/programs.ts';
 import { addUser, guestSshServer, type Session, type SshServer } from '../support/ssh.ts';
 
 const NAMES = 200;
@@ -28,10 +29,8 @@ done`;
 /** Longer ones leave no room in w's line for the argument. */
 const SHORT = 100;
 
-const releases: readonly Release[] = ['bookworm', 'trixie'];
-
-for (const release of releases) {
-  describe(`in a ${release} guest`, () => {
+for (const release of RELEASES) {
+  describe(`in a ${release} guest`, { skip: lackingGuests() }, () => {
     let guest: Guest;
     let ssh: SshServer;
     before(async () => {

@@ -3,15 +3,14 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { readExposition, soleValue } from '../support/exposition.ts';
 import { findFaketime } from '../support/faketime.ts';
-import { bootGuest, type Guest, type Release } from '../support/guest.ts';
-import { HOSTS, installProgram, SERVICE } from '../support/machine.ts';
+import { bootGuest, type Guest, RELEASES } from '../support/guest.ts';
+import { HOSTS, installProgram, SERVICE, TEXTFILE } from '../support/machine.ts';
 import { lacking, lackingGuests } from '../support/programs.ts';
 import { guestSshServer, type SshServer } from '../support/ssh.ts';
 
-const FILE = '/var/lib/prometheus/node-exporter/ssh_sessions.prom';
 const CLOCK = '/opt/clock';
 
-/** libfaketime reads the offset anew at each look at the clock. The time since the boot and those of files are true. */
+/** libfaketime reads the offset again whenever the clock is read. The time since the boot and those of files are true. */
 const SET_UP = `
 set -e
 echo +0 >${CLOCK}
@@ -40,7 +39,7 @@ interface Period {
   readonly end: number;
 }
 
-for (const release of ['bookworm', 'trixie'] as const satisfies readonly Release[]) {
+for (const release of RELEASES) {
   describe(`the logins to a ${release} guest whose clock is set`, {
     skip: lackingGuests() || lacking('/usr/bin/faketime'),
   }, () => {
@@ -77,7 +76,7 @@ for (const release of ['bookworm', 'trixie'] as const satisfies readonly Release
 
     async function run() {
       await guest.run(`journalctl --sync; systemctl start ${SERVICE}`);
-      const exposed = readExposition(await guest.run(`cat ${FILE}`));
+      const exposed = readExposition(await guest.run(`cat ${TEXTFILE}`));
       return {
         now: soleValue(exposed, 'ssh_sessions_exporter_last_run_timestamp_seconds') * 1000,
         success: soleValue(exposed, 'ssh_login_log_success'),
@@ -86,7 +85,7 @@ for (const release of ['bookworm', 'trixie'] as const satisfies readonly Release
       };
     }
 
-    /** Each login must be told once, and be as old as it is. */
+    /** Each login must be exported once, with its true age. */
     async function check(): Promise<void> {
       const start = Date.now();
       const result = await run();
@@ -105,7 +104,7 @@ for (const release of ['bookworm', 'trixie'] as const satisfies readonly Release
     }
 
     for (const [what, steps] of JOURNEYS) {
-      it(`are told, each once and as old as it is: ${what}`, async () => {
+      it(`are exported once each, with their true ages: ${what}`, async () => {
         for (const hours of steps) {
           await logIn();
           await check();
@@ -119,7 +118,7 @@ for (const release of ['bookworm', 'trixie'] as const satisfies readonly Release
       });
     }
 
-    it('leave nothing to complain of', async () => {
+    it('cause no warning', async () => {
       const log = `journalctl --quiet --output=cat --priority=warning --unit=${SERVICE}`;
       assert.equal(await guest.run(log), '');
     });

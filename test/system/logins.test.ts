@@ -3,12 +3,12 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { readExposition } from '../support/exposition.ts';
 import { findFaketime } from '../support/faketime.ts';
-import { bootGuest, type Guest, type Release } from '../support/guest.ts';
-import { HOSTS, installProgram, runQuietly, STATE } from '../support/machine.ts';
+import { bootGuest, type Guest, RELEASES } from '../support/guest.ts';
+import { HOSTS, installProgram, runQuietly, STATE, TEXTFILE } from '../support/machine.ts';
 import { until } from '../support/process.ts';
+import { lackingGuests } from '../support/programs.ts';
 
 const LOGINS = 200;
-const FILE = '/var/lib/prometheus/node-exporter/ssh_sessions.prom';
 
 /** Keys, a certificate whose ID imitates a log line, passwords, and what lets a host vouch for its users. */
 const SET_UP = `
@@ -64,7 +64,7 @@ esac </dev/null || echo "$1 from $2 failed" >&2
 echo "$2 $start $(date +%s.%N)"
 `;
 
-/** Argument: what to forge. As root of a user namespace or as oneself; what journald is told is in the environment. */
+/** Argument: what to forge. As root of a user namespace or as oneself; what is sent to journald is in the environment. */
 const FORGE = `
 line='Accepted publickey for root from 9.9.9.9 port 22 ssh2: ED25519 SHA256:forged'
 fields() { printf '%s\\n' "$@" "_UID=0" "_TRANSPORT=syslog" "PRIORITY=6"; }
@@ -80,10 +80,8 @@ case $1 in
 esac
 `;
 
-const releases: readonly Release[] = ['bookworm', 'trixie'];
-
-for (const release of releases) {
-  describe(`the logins to a ${release} guest`, () => {
+for (const release of RELEASES) {
+  describe(`the logins to a ${release} guest`, { skip: lackingGuests() }, () => {
     let guest: Guest;
     /** By the client's address. */
     let expected: Map<string, { user: string; method: string; key: string }>;
@@ -142,7 +140,7 @@ for (const release of releases) {
 
     async function run() {
       await guest.run('systemctl start ssh-sessions-exporter');
-      return read(await guest.run(`cat ${FILE}`));
+      return read(await guest.run(`cat ${TEXTFILE}`));
     }
 
     function read(text: string) {
@@ -159,7 +157,7 @@ for (const release of releases) {
       };
     }
 
-    it(`are told, all ${LOGINS} of one second by every method, none twice and none made up`, async () => {
+    it(`are exported, all ${LOGINS} of one second by every method, none twice and none made up`, async () => {
       await addAddresses();
       const [output] = await Promise.all([
         guest.run('xargs -P 8 -L 1 sh /opt/log-in </opt/plan; touch /opt/done', { timeoutMs: 600_000 }),
@@ -189,7 +187,7 @@ for (const release of releases) {
       assert.equal(await guest.run(`stat -c %a:%U ${STATE}`), '600:root\n');
     });
 
-    it('are the same to root by hand, and to a member of systemd-journal; another user is told why not', async () => {
+    it('are the same to root by hand, and to a member of systemd-journal; another user is warned', async () => {
       const { logins } = await run();
       const byHand = read(await guest.run('ssh-sessions-exporter --output - --log-level warning'));
       assert.deepEqual(byHand.logins, logins);
@@ -209,7 +207,7 @@ for (const release of releases) {
       );
     });
 
-    it('are told after a reboot', async () => {
+    it('are exported after a reboot', async () => {
       await guest.reboot();
       await installProgram(guest);
       const { logins, success, failures } = await run();
@@ -235,7 +233,7 @@ for (const release of releases) {
       assert.deepEqual([after.logins, after.suppressed], [logins, 0]);
     });
 
-    it('are told out of a flood of refusals, over as many runs as that takes', async () => {
+    it('are found in a flood of refusals, over as many runs as that takes', async () => {
       const before = await run();
       // Each fifth message is the last one of a connection.
       await guest.run(`
@@ -275,7 +273,7 @@ for (const release of releases) {
       assert.equal(result.logins.length, before.logins.length + 2);
     });
 
-    it('are told after a vacuum of all that was read', async () => {
+    it('are exported after a vacuum of all that was read', async () => {
       const users = async () => (await run()).logins.map(({ labels }) => labels['user']);
       await guest.run(
         `logger -t sshd 'Accepted password for before from 192.0.2.8 port 4 ssh2'; journalctl --sync`,
@@ -310,7 +308,7 @@ for (const release of releases) {
       }
     });
 
-    it('are told when journald has put a damaged file aside', async () => {
+    it('are exported when journald has set a damaged file aside', async () => {
       const overwrite = (file: string, size: number, seek: number, count: number) =>
         `dd if=/dev/urandom of=$(ls ${file} | tail -n 1) bs=${size} seek=${seek} count=${count} conv=notrunc status=none`;
       const active = '/var/log/journal/*/system.journal';
@@ -340,7 +338,7 @@ for (const release of releases) {
       }
     });
 
-    it('are told by the run after them, or after the next quarter of a second', async () => {
+    it('are exported by the run after them, or after the next quarter of a second', async () => {
       // journald changes the time of its file up to 250 ms after it has written to it.
       const script = `for n in $(seq 40); do
           logger -t sshd "Accepted password for gate$n from 192.0.2.8 port 4 ssh2"
@@ -359,7 +357,7 @@ for (const release of releases) {
       ['is killed', 'kill -SEGV $$', /journalctl failed \(SIGSEGV\)/],
       ['is missing', '', /journalctl not found/],
     ] as const) {
-      it(`are left out while journalctl ${what}, and told by the next run`, async () => {
+      it(`are left out while journalctl ${what}, and exported by the next run`, async () => {
         const programs =
           'for name in w date sh node setsid chmod sleep yes tr env; do ln -s "$(command -v $name)" .; done';
         await guest.run(
@@ -444,7 +442,7 @@ for (const release of releases) {
       assert.equal((await run()).suppressed - before.suppressed, total);
     });
 
-    it('are told where there is a volatile journal only, and not read where there is none', async () => {
+    it('are exported from a volatile journal, and not read without a journal', async () => {
       await guest.run(`rm -r /var/log/journal; systemctl restart systemd-journald; rm ${STATE}; sleep 1
         logger -t sshd 'Accepted password for volatile from 192.0.2.8 port 4 ssh2'; journalctl --sync`);
       const { logins, success } = await run();

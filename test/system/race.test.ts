@@ -1,7 +1,7 @@
 /** An account that owns the textfile directory and the one above it moves them about while root writes there. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { bootGuest, type Release } from '../support/guest.ts';
+import { bootGuest, RELEASES } from '../support/guest.ts';
 import { buildPackage, VERSION } from '../support/machine.ts';
 import { killGroup, start } from '../support/process.ts';
 import { lackingGuests } from '../support/programs.ts';
@@ -34,7 +34,7 @@ for (const file of ['/usr/lib/ssh-sessions-exporter/ssh-sessions-exporter.cjs', 
   }
 }`;
 
-for (const release of ['bookworm', 'trixie'] as const satisfies readonly Release[]) {
+for (const release of RELEASES) {
   describe(`root on ${release}, while another account exchanges a directory above`, {
     skip: lackingGuests(),
   }, () => {

@@ -7,13 +7,12 @@ import { after, afterEach, before, describe, it } from 'node:test';
 import { CAUSES, type Cause, DIGITS } from '../support/causes.ts';
 import { ROOT, scratch } from '../support/exporter.ts';
 import { type Exposition, labelsOf, readExposition, soleValue } from '../support/exposition.ts';
-import { bootGuest, type Guest, type Release } from '../support/guest.ts';
-import { HOSTS, installProgram } from '../support/machine.ts';
+import { bootGuest, type Guest, RELEASES, type Release } from '../support/guest.ts';
+import { HOSTS, installProgram, PROMPTLY_MS, TEXTFILE } from '../support/machine.ts';
 import { until } from '../support/process.ts';
+import { lackingGuests } from '../support/programs.ts';
 import { startPrometheus } from '../support/prometheus.ts';
 import { addUser, guestSshServer, type SshServer } from '../support/ssh.ts';
-
-const releases: readonly Release[] = ['bookworm', 'trixie'];
 
 /** xrdp, cockpit and telnetd with their clients; utempter comes with mosh. */
 const SERVICES = [
@@ -29,11 +28,6 @@ const PASSWORD = 'secret';
 /** Per user: a terminal, two on one connection, a command, sftp, forwarding. */
 const KINDS = { terminal: 2, notty: 2, forward: 1 };
 const SESSIONS_PER_USER = 6;
-
-/** What the service writes. */
-const TEXTFILE = '/var/lib/prometheus/node-exporter/ssh_sessions.prom';
-/** The least that the timer's interval of 15 seconds, and a run, leave room for. */
-const PROMPTLY_MS = 17_000;
 
 /** A terminal program that adds itself to utmp under that host, as guake does. The ioctls unlock and number it. */
 const TERMINAL_WITH_ROW = `
@@ -54,8 +48,8 @@ const TERMINAL_WITH_ROW = `
 /** What a run exported while root and another account were hidden from w, by what hid them. */
 const hidden = new Map<string, string>();
 
-for (const release of releases) {
-  describe(`SSH sessions of a ${release} guest`, () => {
+for (const release of RELEASES) {
+  describe(`SSH sessions of a ${release} guest`, { skip: lackingGuests() }, () => {
     let guest: Guest;
     let ssh: SshServer;
     before(async () => {
@@ -86,6 +80,16 @@ for (const release of releases) {
       const hidden = { bookworm: 2, trixie: 0 }[release];
       assert.deepEqual(unlisted(found), { terminal: 0, notty: 2 * hidden, forward: hidden });
       assert.equal(soleValue(found, 'ssh_sessions_unverified'), 0);
+    });
+
+    it('are counted once each if accounts share a user ID', async () => {
+      await addUser(guest, 'pi2', 1000);
+      await addUser(guest, 'toor', 0);
+      for (const user of ['pi2', 'toor']) await openEveryKind(user);
+      const found = await expose();
+      assert.equal(soleValue(found, 'ssh_sessions_total'), 2 * SESSIONS_PER_USER);
+      assert.equal(soleValue(found, 'ssh_sessions_unverified'), 0);
+      assert.equal(unlisted(found)['terminal'], 0);
     });
 
     it('are not exported if w fails, but their connections are', async () => {

@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { bootGuest, type Guest, type Release } from '../support/guest.ts';
+import { bootGuest, type Guest, RELEASES } from '../support/guest.ts';
 import { until } from '../support/process.ts';
+import { lackingGuests } from '../support/programs.ts';
 import { addUser, guestSshServer, type SshServer } from '../support/ssh.ts';
 
-const releases: readonly Release[] = ['bookworm', 'trixie'];
-
-for (const release of releases) {
-  describe(`the test client in a ${release} guest`, () => {
+for (const release of RELEASES) {
+  describe(`the test client in a ${release} guest`, { skip: lackingGuests() }, () => {
     let guest: Guest;
     let ssh: SshServer;
     before(async () => {

@@ -6,8 +6,8 @@ export const process = {
   env: host.env,
   pid: os.getpid(),
   platform: 'linux',
-  stdout: { write: (text: string) => host.write(1, text), isTTY: false },
-  stderr: { write: (text: string) => host.write(2, text), isTTY: false },
+  stdout: { isTTY: false },
+  stderr: { isTTY: false },
   exit: (status: number) => std.exit(status),
   getuid: host.uid,
 };

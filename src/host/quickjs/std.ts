@@ -11,6 +11,7 @@ declare global {
     readonly O_RDWR: number;
     readonly O_CREAT: number;
     readonly O_EXCL: number;
+    readonly SIGCHLD: number;
     readonly SIGPIPE: number;
     readonly WNOHANG: number;
     /** Milliseconds of a clock that is never set; microseconds in quickjs-ng. */
