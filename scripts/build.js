@@ -1,10 +1,13 @@
 // Bundles the program with its dependencies, so that it needs no node_modules and a run loads one small file: once for
 // Node.js and once for QuickJS.
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { build } from 'esbuild-wasm';
 import { noticesOf } from './notices.js';
 
 const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
+
+// A file of an earlier build would be packaged as well.
+rmSync('dist', { recursive: true, force: true });
 
 const common = {
   bundle: true,

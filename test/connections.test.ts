@@ -421,6 +421,19 @@ describe('a process that is not a connection', () => {
     }
   });
 
+  it('is not overlooked because a long list of kernel threads is cut within a number', (context) => {
+    const root = proc(
+      context,
+      { pid: 2, name: 'kthreadd', title: '' },
+      { pid: 3092, title: 'sshd: root@notty' },
+    );
+    mkdirSync(join(root, '2/task/2'), { recursive: true });
+    // 64 KiB end after the fourth digit of the last one.
+    const threads = Array.from({ length: 11_000 }, (_, index) => (index < 10_922 ? 10_000 + index : 30_925));
+    writeFileSync(join(root, '2/task/2/children'), `${threads.join(' ')} `);
+    assert.deepEqual(read(root).connections, [{ user: 'root', kind: 'notty' }]);
+  });
+
   const unreadable = [
     ['sshd: pi [\u001bnew]', 'sshd: pi [\uFFFDnew]'],
     ['sshd: ', 'sshd: '],

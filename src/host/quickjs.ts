@@ -10,7 +10,7 @@ import {
 } from './host.ts';
 import { check, checkPair, type Stream } from './quickjs/std.ts';
 
-const start = os.now();
+const startTime = os.now();
 
 export const host: Host = {
   name: 'QuickJS',
@@ -18,7 +18,7 @@ export const host: Host = {
   env: std.getenviron(),
   uid,
   now: Date.now,
-  elapsed: () => (os.now() - start) / 1000,
+  elapsed: () => (os.now() - startTime) / 1000,
   // QuickJS knows the offset of a moment. Given a local time, it treats that as UTC and looks up the wrong one.
   utcOffset: (time) => new Date(time).getTimezoneOffset() * -60,
   run,
@@ -41,6 +41,8 @@ export const host: Host = {
 
 // If the reader of standard output is gone, write then fails, as on Node.js.
 os.signal(os.SIGPIPE, undefined);
+// Ignored signals are inherited. If this one is ignored, the kernel keeps no exit status of a command.
+os.signal(os.SIGCHLD, null);
 
 /** open(2); these values hold on all processors but Alpha, MIPS, PA-RISC and SPARC. */
 const O_PATH = 0o10000000;
@@ -61,16 +63,10 @@ const SIGNALS =
 /** QuickJS has no time limits and no process groups; setsid(1) makes the group, under the same process ID. */
 function run(command: readonly string[], { env, timeout, outputLimit }: RunLimits): RunResult {
   const deadline = os.now() + timeout * 1000;
-  const stdin = check(os.open('/dev/null', os.O_RDONLY));
-  const [out, err] = [new Pipe(outputLimit), new Pipe(MAX_STDERR)];
-  const files = { stdin, stdout: out.writeEnd, stderr: err.writeEnd };
-  const options = { ...files, block: false, env: { ...std.getenviron(), ...env } };
-  // The command would inherit ignored signals.
-  os.signal(os.SIGPIPE, null);
-  const pid = os.exec(['/usr/bin/setsid', ...command], options);
-  os.signal(os.SIGPIPE, undefined);
-  for (const file of Object.values(files)) os.close(file);
-
+  const child = start(command, env, outputLimit);
+  // QuickJS does not always say whether file descriptors or processes are used up.
+  if (!child) return { stdout: [], stderr: new Uint8Array(), end: 'EAGAIN' };
+  const { pid, out, err } = child;
   let end: RunResult['end'] | undefined;
   // In milliseconds; longer with each look that finds nothing.
   let pause = 0;
@@ -87,6 +83,24 @@ function run(command: readonly string[], { env, timeout, outputLimit }: RunLimit
   err.close();
   const stderr = join(err.pieces).subarray(0, MAX_STDERR);
   return { stdout: out.pieces, stderr, end: failureOfSetsid(end, stderr) ?? end };
+}
+
+/** @returns undefined if that fails */
+function start(command: readonly string[], env: RunLimits['env'], outputLimit: number) {
+  try {
+    const stdin = check(os.open('/dev/null', os.O_RDONLY));
+    const [out, err] = [new Pipe(outputLimit), new Pipe(MAX_STDERR)];
+    const files = { stdin, stdout: out.writeEnd, stderr: err.writeEnd };
+    const options = { ...files, block: false, env: { ...std.getenviron(), ...env } };
+    // The command would inherit ignored signals.
+    os.signal(os.SIGPIPE, null);
+    const pid = os.exec(['/usr/bin/setsid', ...command], options);
+    os.signal(os.SIGPIPE, undefined);
+    for (const file of Object.values(files)) os.close(file);
+    return { pid, out, err };
+  } catch {
+    return undefined;
+  }
 }
 
 /** setsid(1) reports by exit status and message that it cannot start the command. */

@@ -72,7 +72,6 @@ function findConnections(
   const monitors = findMonitors(processes);
   for (const candidate of processes.values()) {
     const account = monitors.get(candidate.parent);
-    if (account === undefined && monitors.has(candidate.pid)) continue;
     const isOrphan = account === undefined && !candidate.isRoots;
     // A setuid program of root can have become root's but for its group.
     if (isOrphan && (candidate.uid === 0 || !isRootsChild(host, proc, candidate))) continue;
@@ -143,9 +142,9 @@ function addOrphans(
 /** @throws Failure when /proc cannot be read */
 function listProcesses(host: Host, proc: string): string[] {
   try {
-    const names = host.list(proc);
-    const kernelThreads = names.includes(KTHREADD) ? readKernelThreads(host, proc) : new Set();
-    return names.filter((name) => Number(name) > 0 && !kernelThreads.has(name));
+    const entries = host.list(proc);
+    const kernelThreads = entries.includes(KTHREADD) ? readKernelThreads(host, proc) : new Set();
+    return entries.filter((name) => Number(name) > 0 && !kernelThreads.has(name));
   } catch (error) {
     throw new Failure(`cannot read ${proc}: ${reasonOf(error)}; run as root`);
   }
@@ -198,7 +197,9 @@ const KTHREADD = '2';
 /** @returns nothing where process 2 is any other, as in a container, or the kernel has no CONFIG_PROC_CHILDREN */
 function readKernelThreads(host: Host, proc: string): ReadonlySet<string> {
   if (readUnlessEnded(host, `${proc}/${KTHREADD}/comm`) !== 'kthreadd\n') return new Set();
-  return new Set(readUnlessEnded(host, `${proc}/${KTHREADD}/task/${KTHREADD}/children`)?.split(' '));
+  const children = readUnlessEnded(host, `${proc}/${KTHREADD}/task/${KTHREADD}/children`) ?? '';
+  // Each ends with a blank; the last one of a long list may be cut short.
+  return new Set(children.split(' ').slice(0, -1));
 }
 
 /** Its process ids, in the namespace of /proc and in those below: a container's process has more than one. */

@@ -85,6 +85,6 @@ function explain(end: RunResult['end'], complaint: string, timeout: number): str
     case 'too much':
       return `w printed more than ${OUTPUT_LIMIT / 1024 / 1024} MiB and was stopped; run w -i by hand to see why`;
     default:
-      return `w could not be run (${end}); run w -i by hand to see why`;
+      return `w could not be run (${end}); check the limits of the service, and run w -i by hand`;
   }
 }

@@ -5,7 +5,7 @@ import { randomUUID } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { COMMAND, publicDirectory, standInW } from '../support/exporter.ts';
+import { COMMAND, HOST, publicDirectory, standInW } from '../support/exporter.ts';
 import { readExposition, soleValue } from '../support/exposition.ts';
 import { capture, ended, killGroup, start, until } from '../support/process.ts';
 import { lacking } from '../support/programs.ts';
@@ -87,6 +87,22 @@ test('w is killed, and the status of children is ignored by whoever started the 
   assert.equal(status, 1);
   assert.match(stderr, /^error: w was killed by SIGKILL/m);
   assert.equal(soleValue(readExposition(stdout), 'ssh_sessions_exporter_success'), 0);
+});
+
+test('w cannot be started, because too few files may be open', async () => {
+  const path = standInW(publicDirectory(), `${HEADER}; echo "${ROW}"`);
+  const failures: string[] = [];
+  // Where Node.js itself cannot start, and where all is well, is up to its version.
+  for (let limit = HOST === 'QuickJS' ? 5 : 18; limit < 36; limit++) {
+    const run = ['prlimit', `--nofile=${limit}`, ...COMMAND, '-o', '-', '--no-connections', '--no-logins'];
+    const { status, stdout, stderr } = await capture(run, { env: { PATH: path } });
+    assert.doesNotMatch(stderr, /internal error/);
+    if (status === 0) break;
+    if (!stdout.includes('ssh_sessions_exporter_success 0')) continue;
+    assert.match(stderr, /^error: w .+\n$/);
+    if (/ could not be run \(E\w+\); check the limits of the service/.test(stderr)) failures.push(stderr);
+  }
+  assert.notEqual(failures.length, 0);
 });
 
 /** Process ids of those that live with that mark in their environment. */

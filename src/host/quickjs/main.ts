@@ -15,6 +15,4 @@ if (globalThis.navigator?.userAgent.startsWith('quickjs-ng')) {
   );
   std.exit(1);
 }
-// Ignored signals are inherited. If this one is ignored, the kernel keeps no exit status of a command.
-os.signal(os.SIGCHLD, null);
 main(host).then((status) => std.exit(status));
