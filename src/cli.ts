@@ -2,7 +2,7 @@ import { WrongUsage } from './failure.ts';
 import type { Host } from './host/host.ts';
 import { createLog, logFailure } from './log.ts';
 import { optionsWithoutArguments } from './options.ts';
-import { run } from './run.ts';
+import { print, run } from './run.ts';
 
 /** The version in package.json; set by the bundler. */
 declare const VERSION: string;
@@ -15,7 +15,10 @@ const WRONG_USAGE = 2;
 export async function main(host: Host): Promise<number> {
   try {
     const options = optionsWithoutArguments(host) ?? (await parseArguments(host));
-    if (!options) return 0;
+    if (typeof options === 'string') {
+      print([options], host);
+      return 0;
+    }
     return run(options, VERSION, host, createLog(options.logLevel, host)) ? 0 : RUN_FAILED;
   } catch (error) {
     logFailure(error, createLog('error', host));

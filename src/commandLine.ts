@@ -1,29 +1,32 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { Failure, WrongUsage } from './failure.ts';
-import { type Host, reasonOf } from './host/host.ts';
+import { WrongUsage } from './failure.ts';
+import type { Host } from './host/host.ts';
 import { LEVELS, type Level } from './log.ts';
 import { DEFAULTS, type Options, parseLevel, VARIABLES } from './options.ts';
 import { COLUMNS, type Column } from './w/parse.ts';
-
-const STANDARD_OUTPUT = 1;
 
 /** One day: a run that w holds up for longer is of no use. */
 const MAX_TIMEOUT = 86_400;
 
 /**
- * Parses the command line, and prints the help or the version if that is what it asks for.
+ * Parses the command line.
  *
- * @returns undefined if it has been answered
+ * @returns the options, or the text to print if the help or the version is asked for
  * @throws WrongUsage when it is wrong
- * @throws Failure when the answer cannot be printed
  */
-export function parseCommandLine(host: Host, version: string): Options | undefined {
-  const program = createProgram(host, version);
+export function parseCommandLine(host: Host, version: string): Options | string {
+  let answer = '';
+  const program = createProgram(host, version).configureOutput({
+    writeOut: (text) => {
+      answer += text;
+    },
+    outputError: () => {},
+  });
   try {
     return program.parse(host.args, { from: 'user' }).opts<Options>();
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
-    if (error.exitCode === 0) return undefined;
+    if (error.exitCode === 0) return answer;
     throw new WrongUsage(explainUsage(error, program));
   }
 }
@@ -64,17 +67,7 @@ function createProgram(host: Host, version: string): Command {
     .version(version, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print this help')
     .showSuggestionAfterError(false)
-    .configureOutput({ writeOut: (text) => print(text, host), outputError: () => {} })
     .exitOverride();
-}
-
-/** On Node.js, commander's own way to print does not notice an error. */
-function print(text: string, host: Host): void {
-  try {
-    host.write(STANDARD_OUTPUT, text);
-  } catch (error) {
-    throw new Failure(`cannot write standard output: ${reasonOf(error)}; redirect it elsewhere`);
-  }
 }
 
 function parseOutput(text: string): string {

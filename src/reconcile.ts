@@ -12,7 +12,7 @@ export interface Sources {
   /** The connections after w ran. */
   readonly after: readonly Connection[];
   /** logind's sessions. Only called if w lists a login from a remote host that sshd does not serve. */
-  readonly logins: () => readonly LogindSession[];
+  readonly logindSessions: () => readonly LogindSession[];
 }
 
 /** What belongs together. */
@@ -31,18 +31,18 @@ export interface Matching {
  *
  * @param rows each an object of its own
  */
-export function match(rows: readonly Row[], { before, after, logins }: Sources): Matching {
+export function match(rows: readonly Row[], { before, after, logindSessions }: Sources): Matching {
   const unclaimed = new Unclaimed(before, after);
   const connections = new Map<Row, Connection>();
   const candidates = sort(rows.filter(({ user }) => unclaimed.hasUser(user)));
   for (const row of candidates) assign(row, unclaimed.takeTerminal(row));
   const remote = rows.filter((row) => !connections.has(row) && isAddress(row.from));
-  const known = unclaimed.areTooFewFor(remote) ? logins() : [];
+  const known = unclaimed.areTooFewFor(remote) ? logindSessions() : [];
   const names = findOtherNames(rows, [...before, ...after], known);
   if (names.size > 0) {
     const rename = (list: readonly Connection[]) =>
       list.map((each) => ({ ...each, userInW: names.get(each.user) ?? each.userInW }));
-    return match(rows, { before: rename(before), after: rename(after), logins: () => known });
+    return match(rows, { before: rename(before), after: rename(after), logindSessions: () => known });
   }
   const services = findServices(remote, known);
   for (const row of candidates) {
@@ -62,12 +62,12 @@ export function match(rows: readonly Row[], { before, after, logins }: Sources):
 function findOtherNames(
   rows: readonly Row[],
   connections: readonly Connection[],
-  logins: readonly LogindSession[],
+  logindSessions: readonly LogindSession[],
 ): ReadonlyMap<string, string> {
   const names = new Map<string, string>();
-  if (logins.length === 0) return names;
+  if (logindSessions.length === 0) return names;
   const users = new Set(rows.map(({ user }) => user));
-  const byId = new Map(logins.map(({ uid, user }) => [uid, user]));
+  const byId = new Map(logindSessions.map(({ uid, user }) => [uid, user]));
   for (const { user, userInW, uid } of connections) {
     const name = byId.get(String(uid));
     if (!users.has(userInW) && name !== undefined && users.has(name)) names.set(user, name);
@@ -243,29 +243,32 @@ const key = (user: string, place: string) => `${place}\t${user}`;
  */
 const OTHER_SERVICES = ['xrdp-sesman', 'cockpit', 'login', 'remote'];
 
-/** Finds the service of each row by its terminal, or else by user and client. A login explains one row. */
-function findServices(rows: readonly Row[], logins: readonly LogindSession[]): ReadonlyMap<Row, string> {
+/** Finds the service of each row by its terminal, or else by user and client. One of logind's sessions explains one row. */
+function findServices(
+  rows: readonly Row[],
+  logindSessions: readonly LogindSession[],
+): ReadonlyMap<Row, string> {
   const services = new Map<Row, string>();
-  let unused = logins.filter(({ service }) => OTHER_SERVICES.includes(service));
+  let unused = logindSessions.filter(({ service }) => OTHER_SERVICES.includes(service));
   if (unused.length === 0) return services;
   const sorted = sort(rows);
   for (const place of ['tty', 'client'] as const) {
     const byPlace = new Map<string, LogindSession[]>();
-    for (const login of unused) {
-      if (login[place] === '') continue;
-      const same = byPlace.get(key(login.user, login[place]));
-      if (same) same.push(login);
-      else byPlace.set(key(login.user, login[place]), [login]);
+    for (const session of unused) {
+      if (session[place] === '') continue;
+      const same = byPlace.get(key(session.user, session[place]));
+      if (same) same.push(session);
+      else byPlace.set(key(session.user, session[place]), [session]);
     }
     const used = new Set<LogindSession>();
     for (const row of sorted) {
       if (services.has(row)) continue;
-      const login = byPlace.get(key(row.user, place === 'tty' ? row.tty : row.from))?.pop();
-      if (!login) continue;
-      used.add(login);
-      services.set(row, login.service);
+      const session = byPlace.get(key(row.user, place === 'tty' ? row.tty : row.from))?.pop();
+      if (!session) continue;
+      used.add(session);
+      services.set(row, session.service);
     }
-    unused = unused.filter((login) => !used.has(login));
+    unused = unused.filter((session) => !used.has(session));
   }
   return services;
 }

@@ -82,8 +82,8 @@ function investigate(options: Options, host: Host, log: Log): Findings {
   if (!reconciliation) return { others, unparsedRows };
   const { sessions, unlisted, unverified, leftOut } = reconciliation;
   logLeftOut(leftOut, log);
-  for (const { user, tty, unlisted } of sessions) {
-    if (unlisted) log('debug', () => `w does not list ${user} on "${tty}"`);
+  for (const session of sessions) {
+    if (session.unlisted) log('debug', () => `w does not list ${session.user} on "${session.tty}"`);
   }
   return {
     sessions: tallySessions(drain(sessions), options, host),
@@ -157,31 +157,30 @@ function look(options: Options, host: Host, log: Log): Sight {
   let list = readConnections();
   const before = list.connections;
   const listing = attempt(log, () => parse(runW(host, options.timeout, log)));
-  const rows = listing && attempt(log, () => readable(listing, log));
-  let matching = rows && match(rows, { before, after: before, logins: () => [] });
+  const rows = listing && attempt(log, () => requireRows(listing, log));
+  let matching = rows && match(rows, { before, after: before, logindSessions: () => [] });
   if (matching && !isComplete(matching)) {
     list = readConnections();
-    matching = match(matching.rows, { before, after: list.connections, logins: () => readSessions(host) });
+    matching = match(matching.rows, {
+      before,
+      after: list.connections,
+      logindSessions: () => readSessions(host),
+    });
   }
   return { connections: list, matching, unparsedRows: listing?.unreadable.length ?? 0 };
 }
 
-/** Sessions according to w only. */
+/**
+ * Sessions according to w only.
+ *
+ * @throws Failure when its output cannot be understood
+ */
 function investigateRows(output: Iterable<Uint8Array>, options: Options, host: Host, log: Log): Findings {
-  const { sessions, unparsedRows } = select(output, options, log);
-  return { sessions: tallySessions(drain(sessions), options, host), unparsedRows };
-}
-
-function select(
-  output: Iterable<Uint8Array>,
-  { all }: Options,
-  log: Log,
-): { sessions: Session[]; unparsedRows: number } {
   const listing = parse(output);
-  const { sessions, leftOut } = selectSessions(listing, all);
+  requireRows(listing, log);
+  const { sessions, leftOut } = selectSessions(listing, options.all);
   logLeftOut(leftOut, log);
-  readable(listing, log);
-  return { sessions, unparsedRows: listing.unreadable.length };
+  return { sessions: tallySessions(drain(sessions), options, host), unparsedRows: listing.unreadable.length };
 }
 
 /** @returns undefined if there is no log to read, or none is wanted */
@@ -239,8 +238,13 @@ function logLeftOut(leftOut: readonly LeftOut[], log: Log): void {
   }
 }
 
-/** @throws Failure when no row could be read: "0 sessions" would be wrong */
-function readable({ rows, unreadable }: Listing, log: Log): readonly Row[] {
+/**
+ * Warns of rows that could not be read.
+ *
+ * @returns the others
+ * @throws Failure when there are no others: "0 sessions" would be wrong
+ */
+function requireRows({ rows, unreadable }: Listing, log: Log): readonly Row[] {
   warnOfUnreadable('row of w', unreadable, log);
   log('debug', `${rows.length} rows of w, and ${unreadable.length} that cannot be read`);
   if (rows.length === 0 && unreadable.length > 0) {
@@ -275,11 +279,12 @@ function write(output: string, text: Iterable<string>, host: Host, log: Log): tr
   return true;
 }
 
-function print(text: Iterable<string>, host: Host): void {
+/** @throws Failure when standard output cannot be written */
+export function print(text: Iterable<string>, host: Host): void {
   try {
     for (const piece of text) host.write(STANDARD_OUTPUT, piece);
   } catch (error) {
-    throw new Failure(`cannot write standard output: ${reasonOf(error)}; name a file with --output`);
+    throw new Failure(`cannot write standard output: ${reasonOf(error)}; redirect it elsewhere`);
   }
 }
 

@@ -308,7 +308,7 @@ function find(
 }
 
 const agree = (rows: readonly Row[], list: readonly Connection[]) =>
-  isComplete(match(rows, { before: list, after: list, logins: () => [] }));
+  isComplete(match(rows, { before: list, after: list, logindSessions: () => [] }));
 
 /** Connections in short, with the same process IDs before and after w: the first is the first. */
 const connections = (texts: readonly string[]) =>
@@ -325,7 +325,7 @@ describe('rows of w and connections of sshd', () => {
         before: connections(sshd),
         after: connections(later),
         clientOf: () => CLIENT,
-        logins: () => logind.map(login),
+        logindSessions: () => logind.map(login),
       };
       const result = find(rows, sources, false);
       assert.deepEqual(result.sessions.map(short), sessions);
@@ -343,7 +343,7 @@ describe('rows of w and connections of sshd', () => {
     const never = () => assert.fail();
     const rows = ['pi pts/0 10.0.0.5', 'pi _ 10.0.0.5', 'root tty1 -'].map(row);
     const all = connections(['pi pts/0', 'pi']);
-    const sources = { before: all, after: all, clientOf: never, logins: never };
+    const sources = { before: all, after: all, clientOf: never, logindSessions: never };
     assert.equal(find(rows, sources, false).sessions.length, 2);
     assert.ok(agree(rows, all));
     assert.ok(!agree(rows.slice(1), all));
@@ -358,8 +358,8 @@ describe('rows of w and connections of sshd', () => {
 
   it('give the reason why a row is left out', () => {
     const rows = ['pi _ 10.0.0.5', 'pi pts/1 d', 'pi tty1 :0'].map(row);
-    const logins = () => [login('pi _ 10.0.0.5 cockpit')];
-    const sources = { before: [], after: [], clientOf: () => undefined, logins };
+    const logindSessions = () => [login('pi _ 10.0.0.5 cockpit')];
+    const sources = { before: [], after: [], clientOf: () => undefined, logindSessions };
     assert.deepEqual(
       find(rows, sources, false).leftOut.map(({ reason }) => reason),
       [
@@ -396,15 +396,24 @@ describe('whatever w and sshd show', () => {
     rows: fc.array(anyRow, { maxLength: 8 }),
     connections: anyConnections,
     /** A terminal belongs to one login, as in life. */
-    logins: fc.uniqueArray(anyLogin, { maxLength: 4, selector: (each) => each.tty || each }),
+    logindSessions: fc.uniqueArray(anyLogin, { maxLength: 4, selector: (each) => each.tty || each }),
   });
   const run = (
-    { rows, connections, logins }: { rows: Row[]; connections: Connection[]; logins: LogindSession[] },
+    {
+      rows,
+      connections,
+      logindSessions,
+    }: { rows: Row[]; connections: Connection[]; logindSessions: LogindSession[] },
     all = false,
   ) =>
     find(
       rows,
-      { before: connections, after: connections, clientOf: () => undefined, logins: () => logins },
+      {
+        before: connections,
+        after: connections,
+        clientOf: () => undefined,
+        logindSessions: () => logindSessions,
+      },
       all,
     );
   const shownBy = ({ terminals }: Connection) => Math.max(terminals.length, 1);
@@ -447,13 +456,13 @@ describe('whatever w and sshd show', () => {
       unverified,
       leftOut.length,
     ];
-    const shuffled = input.chain(({ rows, connections: list, logins }) =>
+    const shuffled = input.chain(({ rows, connections: list, logindSessions }) =>
       fc.record({
-        given: fc.constant({ rows, connections: list, logins }),
+        given: fc.constant({ rows, connections: list, logindSessions }),
         other: fc.record({
           rows: fc.shuffledSubarray(rows, { minLength: rows.length }),
           connections: fc.shuffledSubarray(list, { minLength: list.length }),
-          logins: fc.shuffledSubarray(logins, { minLength: logins.length }),
+          logindSessions: fc.shuffledSubarray(logindSessions, { minLength: logindSessions.length }),
         }),
       }),
     );
@@ -466,7 +475,7 @@ describe('whatever w and sshd show', () => {
   it('a connection that w does not list is a session all the same, and is counted as unlisted', () => {
     fc.assert(
       fc.property(anyConnections, (list) => {
-        const { sessions, unlisted } = run({ rows: [], connections: list, logins: [] });
+        const { sessions, unlisted } = run({ rows: [], connections: list, logindSessions: [] });
         assert.equal(
           sessions.length,
           list.reduce((sum, each) => sum + shownBy(each), 0),

@@ -4,7 +4,7 @@ import type { Log } from '../log.ts';
 import { byteText, cleanText } from '../text.ts';
 import { replaceFile } from '../textfile.ts';
 import { findJournal, type Journal, readBoot, readJournal } from './journal.ts';
-import { addEntries, DAY, type LoginHistory, type Moment, TOLERANCE } from './logins.ts';
+import { addEntries, type Clocks, DAY, type LoginHistory, TOLERANCE } from './logins.ts';
 
 /** What sshd's log says. */
 export interface LoginLog {
@@ -23,7 +23,7 @@ interface State extends LoginHistory {
   /** That place; empty if the journal had no message of sshd. */
   readonly cursor: string;
   /** When it was read. */
-  readonly time: Moment;
+  readonly time: Clocks;
   /** When reading began, in seconds since the boot: no login after that is missing. */
   readonly since: number;
 }
@@ -89,7 +89,7 @@ function update(
   before: State | undefined,
   deadline: number,
 ): Update {
-  const began = momentOf(host);
+  const began = readClocks(host);
   // Without a message of sshd there is no cursor, and the clock may have been set since the last run.
   const start = before?.cursor || Math.min(before?.time.now ?? began.now, began.now) - DAY;
   const { entries, cursor, problem, end } = readJournal(
@@ -106,17 +106,17 @@ function update(
   const boot = before?.boot ?? readBoot(host);
   // A wrong one would be kept until the next boot, and every login would be one of another boot.
   if (typeof boot !== 'string') return { state: before, problem: boot.problem, isCut: false };
-  const moment = momentOf(host);
-  const history = addEntries(before ?? noHistory(boot), entries, moment);
+  const clocks = readClocks(host);
+  const history = addEntries(before ?? noHistory(boot), entries, clocks);
   const running = new Set(entries.length > 0 ? host.list('/proc') : []);
   const state = {
     ...history,
-    logins: history.logins.filter(({ time }) => time > moment.now - DAY),
+    logins: history.logins.filter(({ time }) => time > clocks.now - DAY),
     clients: new Map([...history.clients].filter(([pid]) => running.size === 0 || running.has(String(pid)))),
     origin,
     stamp: problem === undefined ? journal.stamp : '',
     cursor: cursor ?? before?.cursor ?? '',
-    time: moment,
+    time: clocks,
     since: before?.since ?? began.uptime,
   };
   return { state, problem, isCut: end === 'cut' };
@@ -133,7 +133,7 @@ const DELAY = 10;
 function findGap(host: Host, { since, clients }: State, serving: readonly number[]): string | undefined {
   const unknown = serving.filter((pid) => !clients.has(pid));
   if (unknown.length === 0) return undefined;
-  const latest = momentOf(host).uptime - DELAY;
+  const latest = readClocks(host).uptime - DELAY;
   const missing = unknown.find((pid) => {
     const start = readStart(host, pid);
     return start > since && start < latest;
@@ -145,7 +145,7 @@ function findGap(host: Host, { since, clients }: State, serving: readonly number
   );
 }
 
-function momentOf(host: Host): Moment {
+function readClocks(host: Host): Clocks {
   const uptime = Number.parseFloat(host.readSmallFile('/proc/uptime'));
   return { now: host.now(), uptime };
 }
@@ -189,8 +189,8 @@ function readState(host: Host, origin: string, log: Log): State | undefined {
     const status = host.inspect(path);
     if (status?.kind !== 'file' || status.uid !== host.uid() || status.size > MAX_SIZE) return undefined;
     const state = parseState(readText(host, path, status.size));
-    const moment = momentOf(host);
-    if (state?.origin === origin && state.time.uptime <= moment.uptime) return followClock(state, moment);
+    const clocks = readClocks(host);
+    if (state?.origin === origin && state.time.uptime <= clocks.uptime) return followClock(state, clocks);
     log('debug', `${path} is damaged or out of date: reading the log of 24 hours again`);
   } catch (error) {
     log('debug', `cannot read ${path}: ${reasonOf(error)}`);
@@ -202,7 +202,7 @@ function readState(host: Host, origin: string, log: Log): State | undefined {
  * A clock that was set since then changes the times of the logins, but not their ages: perhaps no alert has fired for
  * them yet. Those from before the boot keep their times, unless that is in the future.
  */
-function followClock(state: State, { now, uptime }: Moment): State {
+function followClock(state: State, { now, uptime }: Clocks): State {
   const step = now - state.time.now - (uptime - state.time.uptime) * 1000;
   if (Math.abs(step) <= TOLERANCE) return state;
   const boot = state.time.now - state.time.uptime * 1000;

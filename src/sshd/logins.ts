@@ -99,7 +99,8 @@ export interface LoginHistory {
   readonly clients: ReadonlyMap<number, string>;
 }
 
-export interface Moment {
+/** What both clocks show at one moment. */
+export interface Clocks {
   /** In milliseconds of Unix time. */
   readonly now: number;
   /** In seconds since the boot. */
@@ -116,7 +117,7 @@ export const TOLERANCE = 60_000;
 export function addEntries(
   history: LoginHistory,
   entries: readonly LogEntry[],
-  moment: Moment,
+  clocks: Clocks,
 ): LoginHistory {
   let { refused, suppressed, limit } = history;
   const logins = new Map(history.logins.map((login) => [kindOf(login), login]));
@@ -130,8 +131,8 @@ export function addEntries(
       if (isOfThisBoot) clients.set(entry.pid, meaning.from);
       // The newest are last.
       logins.delete(kindOf(meaning));
-      logins.set(kindOf(meaning), { ...meaning, time: timeOf(entry, isOfThisBoot, moment) });
-      limit += dropOldest(logins, moment.now);
+      logins.set(kindOf(meaning), { ...meaning, time: timeOf(entry, isOfThisBoot, clocks) });
+      limit += dropOldest(logins, clocks.now);
     }
   }
   return { boot: history.boot, refused, suppressed, limit, logins: [...logins.values()], clients };
@@ -155,10 +156,10 @@ function dropOldest(logins: Map<string, LastLogin>, now: number): number {
  * clock was set, and not fire for ever because of one in the future. The time since the boot bounds the age. It is
  * longer than the age if the machine was suspended.
  */
-function timeOf({ time, uptime }: LogEntry, isOfThisBoot: boolean, moment: Moment): number {
-  const age = isOfThisBoot ? (moment.uptime - uptime) * 1000 : Infinity;
+function timeOf({ time, uptime }: LogEntry, isOfThisBoot: boolean, clocks: Clocks): number {
+  const age = isOfThisBoot ? (clocks.uptime - uptime) * 1000 : Infinity;
   // In a container, the time since the boot can be that of the container.
-  const earliest = age >= 0 ? moment.now - age : -Infinity;
-  if (time > moment.now) return Number.isFinite(earliest) ? Math.floor(earliest) : moment.now;
+  const earliest = age >= 0 ? clocks.now - age : -Infinity;
+  if (time > clocks.now) return Number.isFinite(earliest) ? Math.floor(earliest) : clocks.now;
   return time < earliest - TOLERANCE ? Math.floor(earliest) : time;
 }
