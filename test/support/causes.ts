@@ -87,7 +87,7 @@ export const CAUSES: readonly Cause[] = [
   {
     name: 'a user deletes their rows with utempter',
     releases: ['bookworm'],
-    bringAbout: deleteRows,
+    bringAbout: (guest) => changeRows(guest, 'del'),
     afterwards: true,
     hides: { root: false, ordinary: true },
   },
@@ -123,10 +123,12 @@ async function killMonitors(guest: Guest): Promise<void> {
 }
 
 /**
- * utempter takes the number of a terminal from what it is given, and that can be of another devpts, where the user has
- * opened as many as it takes.
+ * Has utempter change the rows of pi's terminals. It takes the number of a terminal from what it is given, and that can be
+ * of another devpts, where the user has opened as many as it takes.
+ *
+ * @param how `del`, or `add` with a client
  */
-async function deleteRows(guest: Guest): Promise<void> {
+export async function changeRows(guest: Guest, how: string): Promise<void> {
   await guest.run('rm -rf /run/test && install -d -o pi /run/test');
   const script = `
     unshare --user --map-root-user --mount sh -c \\
@@ -136,7 +138,7 @@ async function deleteRows(guest: Guest): Promise<void> {
     for number in $(seq 0 30); do
       exec {master}<>/proc/$inside/root/dev/pts/ptmx
       [ -O /dev/pts/$number ] || continue
-      /usr/lib/*/utempter/utempter del <&$master
+      /usr/lib/*/utempter/utempter ${how} <&$master
     done
     kill $inside`;
   await guest.run('cat >/run/test/script', { input: script });

@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
-import { CAUSES, type Cause, DIGITS } from '../support/causes.ts';
+import { CAUSES, type Cause, changeRows, DIGITS } from '../support/causes.ts';
 import { ROOT, scratch } from '../support/exporter.ts';
 import { type Exposition, labelsOf, readExposition, soleValue } from '../support/exposition.ts';
 import { bootGuest, type Guest, type Release } from '../support/guest.ts';
@@ -243,10 +243,11 @@ for (const release of releases) {
     it('cannot be made up with utempter, unless the client is an address', async () => {
       const hosts = ['elsewhere', 'tty1', ':0'];
       await guest.run('cat >/run/terminal', { input: TERMINAL_WITH_ROW });
-      for (const [index, host] of hosts.entries()) {
-        const unit = `--unit=test-row${index} --uid=pi`;
-        await guest.run(`systemd-run --quiet --collect ${unit} perl /run/terminal ${host}`);
-      }
+      const addRow = (host: string, index: number) =>
+        guest.run(
+          `systemd-run --quiet --collect --unit=test-row${index} --uid=pi perl /run/terminal ${host}`,
+        );
+      for (const [index, host] of hosts.entries()) await addRow(host, index);
       // Debian 13's w does not read utmp.
       const rows = { bookworm: 3, trixie: 0 }[release];
       await until('w lists them', async () => {
@@ -256,6 +257,26 @@ for (const release of releases) {
       const found = await expose();
       assert.equal(soleValue(found, 'ssh_sessions_total'), 0);
       assert.equal(soleValue(found, 'ssh_sessions_unverified'), 0);
+      if (release === 'trixie') return;
+      await addRow('198.51.100.9', hosts.length);
+      await until('w lists one more', async () => (await guest.run('w -hi')).includes('198.51.100.9'));
+      const withAddress = await expose();
+      assert.deepEqual(labelsOf(withAddress, 'ssh_user_sessions'), [{ user: 'pi', from: '198.51.100.9' }]);
+      assert.equal(soleValue(withAddress, 'ssh_sessions_unverified'), 1);
+    });
+
+    it('can get another client by utempter, but their logins cannot', async () => {
+      const madeUp = '198.51.100.9';
+      await ssh.terminal({ user: 'pi', from: FROM });
+      await changeRows(guest, `add ${madeUp}`);
+      const found = await expose();
+      const client = { bookworm: madeUp, trixie: FROM }[release];
+      assert.deepEqual(labelsOf(found, 'ssh_user_sessions'), [{ user: 'pi', from: client }]);
+      await until('the log has the login', async () => {
+        const logins = labelsOf(await expose(), 'ssh_last_login_timestamp_seconds');
+        assert.ok(logins.every(({ from }) => from !== madeUp));
+        return logins.some(({ user, from }) => user === 'pi' && from === FROM);
+      });
     });
 
     it('have the client that sshd serves, whatever w makes of its name or address', async () => {
