@@ -45,7 +45,10 @@ for (const chapter of chapters) {
 
 /** Without line breaks and marks of quotations, comments and tables. */
 function flatten(text: string): string {
-  return text.replace(/^[>#] ?/gm, '').replace(/\s+/g, ' ').trim();
+  return text
+    .replace(/^[>#] ?/gm, '')
+    .replace(/\s+/g, ' ')
+    .trim();
 }
 
 /** The manual as text, with what packaging/manual.js fills in. */

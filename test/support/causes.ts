@@ -124,12 +124,12 @@ async function killMonitors(guest: Guest): Promise<void> {
 
 /**
  * Has utempter change the rows of pi's terminals. It takes the number of a terminal from what it is given, and that can be
- * of another devpts, where the user has opened as many as it takes.
+ * of another devpts, where the user has opened as many as it takes. w shows a row as long as the process lives that had it
+ * added.
  *
  * @param how `del`, or `add` with a client
  */
 export async function changeRows(guest: Guest, how: string): Promise<void> {
-  await guest.run('rm -rf /run/test && install -d -o pi /run/test');
   const script = `
     unshare --user --map-root-user --mount sh -c \\
       "mount -t devpts -o newinstance,ptmxmode=666 devpts /dev/pts; touch /run/test/mounted; exec sleep 60" &
@@ -140,7 +140,9 @@ export async function changeRows(guest: Guest, how: string): Promise<void> {
       [ -O /dev/pts/$number ] || continue
       /usr/lib/*/utempter/utempter ${how} <&$master
     done
-    kill $inside`;
-  await guest.run('cat >/run/test/script', { input: script });
-  await guest.run('bash /run/test/script', { user: 'pi' });
+    kill $inside
+    touch /run/test/changed
+    exec sleep 900`;
+  await guest.run('cat >/run/change-rows', { input: script });
+  await startAs(guest, 'test-rows', 'bash /run/change-rows', 'test -e /run/test/changed');
 }

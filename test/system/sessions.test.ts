@@ -63,6 +63,8 @@ for (const release of releases) {
         packages: [...HOSTS[release], ...SERVICES, RDP_CLIENT[release]],
       });
       await guest.run('systemctl stop xrdp xrdp-sesman');
+      // What brings telnetd on Debian 12 brings another syslogd, which takes the place of journald.
+      await guest.exec('systemctl stop inetutils-syslogd && ln -sf /run/systemd/journal/dev-log /dev/log');
       await installProgram(guest);
       for (const [index, user] of ['pi', 'ana', DIGITS].entries()) await addUser(guest, user, 1000 + index);
       ssh = await guestSshServer(guest);
