@@ -129,11 +129,19 @@ for (const release of releases) {
         for (const name of ['root', user]) {
           const own = labelsOf(found, 'ssh_session_info').filter((labels) => labels['user'] === name);
           assert.equal(own.filter(({ tty = '' }) => tty.startsWith('pts/')).length, 3, name);
-          // logind knows it or sshd's log.
           assert.ok(
             own.every(({ from }) => from === FROM),
             name,
           );
+        }
+        const isHidden = (name = '') => (name === 'root' ? hides.root : hides.ordinary);
+        const unlistedSessions = labelsOf(await expose('--no-logins'), 'ssh_session_info').filter(
+          (labels) => labels['login'] === '' && isHidden(labels['user']),
+        );
+        assert.ok(unlistedSessions.length > 0);
+        for (const { user: _, tty, from, ...others } of unlistedSessions) {
+          assert.equal(from, cause.client === 'logind' ? FROM : '', tty);
+          assert.equal(Object.values(others).join(''), '');
         }
       } finally {
         await cause.undo?.(guest);
