@@ -25,6 +25,12 @@ describe('docs/metrics.md', () => {
       /\| metric \| labels \| what it is \|\n\|[-|]+\|\n((?:\|.*\n)+)/.exec(read('docs/metrics.md')) ?? [];
     assert.deepEqual(table.trimEnd().split('\n'), rows);
   });
+
+  it('says rightly which metrics are counters', () => {
+    for (const { name, type } of allRules(COLUMNS)) {
+      assert.equal(type === 'counter', /_(?:failures|lost)_total$/.test(name), name);
+    }
+  });
 });
 
 describe('docs/options.md', () => {

@@ -14,7 +14,7 @@ import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { after, before, describe, it } from 'node:test';
+import { after, before, describe, it, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { defaults, readDashboard, substitute } from '../support/dashboard.ts';
 import { exporter, ROOT, scratch } from '../support/exporter.ts';
@@ -60,36 +60,23 @@ describe('the rules', { skip: lacking('/usr/bin/promtool') }, () => {
   });
 
   it('fire SshLoginByUnexpectedKey for keys that are not listed, once the line that turns it off is removed', async (context) => {
-    const directory = scratch(context);
     const text = readFileSync(join(MONITORING, 'alerts.yml'), 'utf8');
-    const line = / +key!~"\.\*",.*\n/;
-    assert.match(text, line);
-    writeFileSync(join(directory, 'alerts.yml'), text.replace(line, ''));
     const [, listed = ''] = /key!="(SHA256:[^"]+)"/.exec(text) ?? [];
-    const login = (key: string) => ({
-      series: `ssh_last_login_timestamp_seconds{user="anna", method="publickey", key="${key}"}`,
-      values: '90x9',
+    await fireWithout(context, / +key!~"\.\*",.*\n/, {
+      alert: 'SshLoginByUnexpectedKey',
+      label: 'key',
+      logins: ['', listed, 'SHA256:other'],
+      fires: 'SHA256:other',
     });
-    const test = {
-      rule_files: ['alerts.yml'],
-      tests: [
-        {
-          input_series: [
-            { series: 'ssh_sessions_exporter_last_run_timestamp_seconds', values: '100x9' },
-            ...['', listed, 'SHA256:other'].map(login),
-          ],
-          promql_expr_test: [
-            {
-              expr: 'count by (key) (ALERTS{alertname="SshLoginByUnexpectedKey"})',
-              eval_time: '1m',
-              exp_samples: [{ labels: '{key="SHA256:other"}', value: 1 }],
-            },
-          ],
-        },
-      ],
-    };
-    writeFileSync(join(directory, 'test.yml'), JSON.stringify(test));
-    await succeed(['promtool', 'test', 'rules', join(directory, 'test.yml')]);
+  });
+
+  it('fire SshLoginFromOutside for a private network, once its line is removed', async (context) => {
+    await fireWithout(context, / +from!~.*# 192\.168\.0\.0\/16\n/, {
+      alert: 'SshLoginFromOutside',
+      label: 'from',
+      logins: ['10.0.0.5', '172.16.0.5', '192.168.1.23'],
+      fires: '192.168.1.23',
+    });
   });
 
   it('are loaded by a configuration that promtool accepts', async () => {
@@ -119,6 +106,43 @@ describe('the rules', { skip: lacking('/usr/bin/promtool') }, () => {
     for (const { name } of ALERTS) assert.ok(tests.includes(`alertname: ${name}`), name);
   });
 });
+
+interface Expectation {
+  readonly alert: string;
+  /** In which the logins differ, and its values. */
+  readonly label: string;
+  readonly logins: readonly string[];
+  /** The only one that it fires for. */
+  readonly fires: string;
+}
+
+/** Logins of ten seconds ago, judged by the rules without one line. */
+async function fireWithout(context: TestContext, line: RegExp, expected: Expectation): Promise<void> {
+  const { alert, label, logins, fires } = expected;
+  const directory = scratch(context);
+  const text = readFileSync(join(MONITORING, 'alerts.yml'), 'utf8');
+  assert.match(text, line);
+  writeFileSync(join(directory, 'alerts.yml'), text.replace(line, ''));
+  const series = logins.map((value) => `ssh_last_login_timestamp_seconds{user="anna", ${label}="${value}"}`);
+  const run = { series: 'ssh_sessions_exporter_last_run_timestamp_seconds', values: '100x9' };
+  const test = {
+    rule_files: ['alerts.yml'],
+    tests: [
+      {
+        input_series: [run, ...series.map((each) => ({ series: each, values: '90x9' }))],
+        promql_expr_test: [
+          {
+            expr: `count by (${label}) (ALERTS{alertname="${alert}"})`,
+            eval_time: '1m',
+            exp_samples: [{ labels: `{${label}="${fires}"}`, value: 1 }],
+          },
+        ],
+      },
+    ],
+  };
+  writeFileSync(join(directory, 'test.yml'), JSON.stringify(test));
+  await succeed(['promtool', 'test', 'rules', join(directory, 'test.yml')]);
+}
 
 describe('alertmanager.yml', { skip: lacking('/usr/bin/amtool') }, () => {
   it('is accepted by amtool', async () => {

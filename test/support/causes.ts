@@ -14,6 +14,8 @@ export interface Cause {
   readonly user?: string;
   /** How long logging in can take, in milliseconds, if that is long. */
   readonly patienceMs?: number;
+  /** What then knows the client. */
+  readonly client: 'logind' | "sshd's log";
   /** Whose sessions it keeps out of w. */
   readonly hides: { readonly root: boolean; readonly ordinary: boolean };
 }
@@ -29,6 +31,7 @@ export const CAUSES: readonly Cause[] = [
     releases: ['trixie'],
     bringAbout: (guest) => guest.run('systemctl mask --runtime --now systemd-logind'),
     undo: (guest) => guest.run('systemctl unmask --runtime systemd-logind && systemctl start systemd-logind'),
+    client: "sshd's log",
     hides: both,
   },
   {
@@ -36,6 +39,7 @@ export const CAUSES: readonly Cause[] = [
     releases: ['trixie'],
     bringAbout: (guest) => guest.run('systemctl stop systemd-logind && systemctl start systemd-logind'),
     afterwards: true,
+    client: "sshd's log",
     hides: both,
   },
   {
@@ -44,6 +48,7 @@ export const CAUSES: readonly Cause[] = [
     bringAbout: (guest) =>
       guest.run('echo UsePAM no >/etc/ssh/sshd_config.d/0-no-pam.conf && systemctl restart ssh'),
     undo: (guest) => guest.run('rm /etc/ssh/sshd_config.d/0-no-pam.conf && systemctl restart ssh'),
+    client: "sshd's log",
     hides: both,
   },
   {
@@ -51,6 +56,7 @@ export const CAUSES: readonly Cause[] = [
     releases: ['trixie'],
     bringAbout: (guest) => guest.run("sed -i '/pam_systemd.so/s/^/#/' /etc/pam.d/common-session"),
     undo: (guest) => guest.run("sed -i '/pam_systemd.so/s/^#//' /etc/pam.d/common-session"),
+    client: "sshd's log",
     hides: both,
   },
   {
@@ -58,6 +64,7 @@ export const CAUSES: readonly Cause[] = [
     releases: ['trixie'],
     bringAbout: async () => {},
     user: DIGITS,
+    client: "sshd's log",
     hides: { root: false, ordinary: true },
   },
   {
@@ -65,6 +72,7 @@ export const CAUSES: readonly Cause[] = [
     releases: RELEASES,
     bringAbout: killMonitors,
     afterwards: true,
+    client: 'logind',
     hides: { root: false, ordinary: true },
   },
   {
@@ -72,6 +80,7 @@ export const CAUSES: readonly Cause[] = [
     releases: ['bookworm'],
     bringAbout: (guest) => startAs(guest, 'test-lock', `perl -e '${LOCK_UTMP}'`, 'test -e /run/test/locked'),
     undo: (guest) => guest.run('systemctl stop test-lock'),
+    client: 'logind',
     hides: both,
   },
   {
@@ -82,13 +91,15 @@ export const CAUSES: readonly Cause[] = [
       guest.run('systemctl stop test-bus && until busctl --timeout=2 list >/dev/null; do sleep 1; done'),
     // pam_systemd waits 90 seconds for the bus.
     patienceMs: 150_000,
+    client: "sshd's log",
     hides: both,
   },
   {
     name: 'a user deletes their rows with utempter',
     releases: ['bookworm'],
-    bringAbout: deleteRows,
+    bringAbout: (guest) => changeRows(guest, 'del'),
     afterwards: true,
+    client: 'logind',
     hides: { root: false, ordinary: true },
   },
 ];
@@ -123,11 +134,13 @@ async function killMonitors(guest: Guest): Promise<void> {
 }
 
 /**
- * utempter takes the number of a terminal from what it is given, and that can be of another devpts, where the user has
- * opened as many as it takes.
+ * Has utempter change the rows of pi's terminals. It takes the number of a terminal from what it is given, and that can be
+ * of another devpts, where the user has opened as many as it takes. w shows a row as long as the process lives that had it
+ * added.
+ *
+ * @param how `del`, or `add` with a client
  */
-async function deleteRows(guest: Guest): Promise<void> {
-  await guest.run('rm -rf /run/test && install -d -o pi /run/test');
+export async function changeRows(guest: Guest, how: string): Promise<void> {
   const script = `
     unshare --user --map-root-user --mount sh -c \\
       "mount -t devpts -o newinstance,ptmxmode=666 devpts /dev/pts; touch /run/test/mounted; exec sleep 60" &
@@ -136,9 +149,11 @@ async function deleteRows(guest: Guest): Promise<void> {
     for number in $(seq 0 30); do
       exec {master}<>/proc/$inside/root/dev/pts/ptmx
       [ -O /dev/pts/$number ] || continue
-      /usr/lib/*/utempter/utempter del <&$master
+      /usr/lib/*/utempter/utempter ${how} <&$master
     done
-    kill $inside`;
-  await guest.run('cat >/run/test/script', { input: script });
-  await guest.run('bash /run/test/script', { user: 'pi' });
+    kill $inside
+    touch /run/test/changed
+    exec sleep 900`;
+  await guest.run('cat >/run/change-rows', { input: script });
+  await startAs(guest, 'test-rows', 'bash /run/change-rows', 'test -e /run/test/changed');
 }

@@ -140,6 +140,7 @@ for (const release of RELEASES) {
       await until('three wait', async () => (await countTitles(/: (?:root|pi|unknown) \[priv\]$/)) === 3);
       await until('one says nothing', async () => (await countTitles(/: \[accepted\]$/)) === 1);
       assert.deepEqual(await connections(), {});
+      assert.match((await run()).stdout, /^ssh_sessions_total 0$/m);
       assert.equal(await guest.run('w -h'), '');
     });
 
@@ -176,6 +177,30 @@ for (const release of RELEASES) {
       await ssh.forward({ user: 'pi' });
       assert.equal(await countTitles(/@pts/), 2);
       assert.deepEqual(await connections(), { pi: { forward: 1 } });
+    });
+
+    it('do not include those of an sshd that a user runs', async () => {
+      await guest.run(`
+        install -d -o pi /opt/own && runuser -u pi -- ssh-keygen -q -t ed25519 -N '' -f /opt/own/key
+        printf '%s\n' 'HostKey /opt/own/key' 'PidFile none' 'AuthorizedKeysFile /etc/ssh/test_keys' >/opt/own/config`);
+      await background('exec /usr/sbin/sshd -D -p 2224 -f /opt/own/config', 'pi');
+      await until('it listens', async () => /:2224 /.test(await guest.run('ss -Hltn')));
+      await ssh.terminal({ user: 'pi', port: 2224 });
+      await ssh.forward({ user: 'pi' });
+      assert.equal(await countTitles(/: pi@pts/), 1);
+      assert.deepEqual(await connections(), { pi: { forward: 1 } });
+    });
+
+    it('are all seen by the service if /proc hides them from others', async () => {
+      for (const user of ['root', 'pi']) await ssh.command({ user });
+      await guest.run('mount -o remount,hidepid=invisible /proc');
+      try {
+        assert.equal(await guest.run('runuser -u nobody -- w -h'), '');
+        await guest.run('systemctl start ssh-sessions-exporter');
+        assert.deepEqual(await connectionsInFile(), { root: { notty: 1 }, pi: { notty: 1 } });
+      } finally {
+        await guest.run('mount -o remount,hidepid=off /proc');
+      }
     });
 
     it('are not exported if /proc hides them', async () => {

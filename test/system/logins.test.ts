@@ -191,6 +191,8 @@ for (const release of RELEASES) {
       const { logins } = await run();
       const byHand = read(await guest.run('ssh-sessions-exporter --output - --log-level warning'));
       assert.deepEqual(byHand.logins, logins);
+      const without = await guest.run('ssh-sessions-exporter --output - --no-logins --log-level warning');
+      assert.doesNotMatch(without, /^ssh_(?:last_)?login_/m);
       const member = await guest.exec('ssh-sessions-exporter --output -', { user: 'auditor' });
       assert.deepEqual(read(member.stdout).logins, logins);
       const { status, stdout, stderr } = await guest.exec(

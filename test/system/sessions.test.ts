@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
-import { CAUSES, type Cause, DIGITS } from '../support/causes.ts';
+import { CAUSES, type Cause, changeRows, DIGITS } from '../support/causes.ts';
 import { ROOT, scratch } from '../support/exporter.ts';
 import { type Exposition, labelsOf, readExposition, soleValue } from '../support/exposition.ts';
 import { bootGuest, type Guest, RELEASES, type Release } from '../support/guest.ts';
@@ -57,6 +57,8 @@ for (const release of RELEASES) {
         packages: [...HOSTS[release], ...SERVICES, RDP_CLIENT[release]],
       });
       await guest.run('systemctl stop xrdp xrdp-sesman');
+      // What brings telnetd on Debian 12 brings another syslogd, which takes the place of journald.
+      await guest.exec('systemctl stop inetutils-syslogd && ln -sf /run/systemd/journal/dev-log /dev/log');
       await installProgram(guest);
       for (const [index, user] of ['pi', 'ana', DIGITS].entries()) await addUser(guest, user, 1000 + index);
       ssh = await guestSshServer(guest);
@@ -131,11 +133,19 @@ for (const release of RELEASES) {
         for (const name of ['root', user]) {
           const own = labelsOf(found, 'ssh_session_info').filter((labels) => labels['user'] === name);
           assert.equal(own.filter(({ tty = '' }) => tty.startsWith('pts/')).length, 3, name);
-          // logind knows it or sshd's log.
           assert.ok(
             own.every(({ from }) => from === FROM),
             name,
           );
+        }
+        const isHidden = (name = '') => (name === 'root' ? hides.root : hides.ordinary);
+        const unlistedSessions = labelsOf(await expose('--no-logins'), 'ssh_session_info').filter(
+          (labels) => labels['login'] === '' && isHidden(labels['user']),
+        );
+        assert.ok(unlistedSessions.length > 0);
+        for (const { user: _, tty, from, ...others } of unlistedSessions) {
+          assert.equal(from, cause.client === 'logind' ? FROM : '', tty);
+          assert.equal(Object.values(others).join(''), '');
         }
       } finally {
         await cause.undo?.(guest);
@@ -247,10 +257,11 @@ for (const release of RELEASES) {
     it('cannot be made up with utempter, unless the client is an address', async () => {
       const hosts = ['elsewhere', 'tty1', ':0'];
       await guest.run('cat >/run/terminal', { input: TERMINAL_WITH_ROW });
-      for (const [index, host] of hosts.entries()) {
-        const unit = `--unit=test-row${index} --uid=pi`;
-        await guest.run(`systemd-run --quiet --collect ${unit} perl /run/terminal ${host}`);
-      }
+      const addRow = (host: string, index: number) =>
+        guest.run(
+          `systemd-run --quiet --collect --unit=test-row${index} --uid=pi perl /run/terminal ${host}`,
+        );
+      for (const [index, host] of hosts.entries()) await addRow(host, index);
       // Debian 13's w does not read utmp.
       const rows = { bookworm: 3, trixie: 0 }[release];
       await until('w lists them', async () => {
@@ -260,6 +271,26 @@ for (const release of RELEASES) {
       const found = await expose();
       assert.equal(soleValue(found, 'ssh_sessions_total'), 0);
       assert.equal(soleValue(found, 'ssh_sessions_unverified'), 0);
+      if (release === 'trixie') return;
+      await addRow('198.51.100.9', hosts.length);
+      await until('w lists one more', async () => (await guest.run('w -hi')).includes('198.51.100.9'));
+      const withAddress = await expose();
+      assert.deepEqual(labelsOf(withAddress, 'ssh_user_sessions'), [{ user: 'pi', from: '198.51.100.9' }]);
+      assert.equal(soleValue(withAddress, 'ssh_sessions_unverified'), 1);
+    });
+
+    it('can get another client by utempter, but their logins cannot', async () => {
+      const madeUp = '198.51.100.9';
+      await ssh.terminal({ user: 'pi', from: FROM });
+      await changeRows(guest, `add ${madeUp}`);
+      const found = await expose();
+      const client = { bookworm: madeUp, trixie: FROM }[release];
+      assert.deepEqual(labelsOf(found, 'ssh_user_sessions'), [{ user: 'pi', from: client }]);
+      await until('the log has the login', async () => {
+        const logins = labelsOf(await expose(), 'ssh_last_login_timestamp_seconds');
+        assert.ok(logins.every(({ from }) => from !== madeUp));
+        return logins.some(({ user, from }) => user === 'pi' && from === FROM);
+      });
     });
 
     it('have the client that sshd serves, whatever w makes of its name or address', async () => {
