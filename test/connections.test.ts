@@ -303,7 +303,7 @@ describe('the processes of sshd', () => {
     assert.equal(new Set(paths).size, paths.length, 'no file is read twice');
     assert.deepEqual(
       paths.filter((path) => path.startsWith('/30/')),
-      ['/30/cmdline'],
+      ['/30/comm'],
     );
     paths.length = 0;
     writeFileSync(join(root, '21/cmdline'), 'sshd: pi@pts/0\0');
@@ -311,13 +311,13 @@ describe('the processes of sshd', () => {
       read().connections.map(({ terminals }) => terminals),
       [['pts/0']],
     );
-    assert.ok(!paths.includes('/30/cmdline'));
+    assert.ok(!paths.includes('/30/comm'));
   });
 
   for (const code of ['EACCES', 'EPERM', 'EIO', 'EMFILE']) {
     it(`are not mistaken for ended if reading them fails with ${code}`, (context) => {
       const root = proc(context, ...connection('sshd: pi'));
-      for (const name of ['cmdline', 'status']) {
+      for (const name of ['comm', 'status', 'cmdline']) {
         const readSmallFile = (path: string) => {
           if (path.endsWith(`21/${name}`)) throw Object.assign(new Error(code), { code });
           return host.readSmallFile(path);
@@ -450,7 +450,7 @@ describe('a process that is not a connection', () => {
     const root = proc(context, { pid: 20, title: 'sshd: root@pts/0' });
     mkdirSync(join(root, '99'));
     mkdirSync(join(root, '98'));
-    writeFileSync(join(root, '98', 'cmdline'), 'sshd: pi\0');
+    writeFileSync(join(root, '98', 'comm'), 'sshd\n');
     assert.equal(read(root).connections.length, 1);
   });
 });

@@ -150,19 +150,20 @@ function listProcesses(host: Host, proc: string): string[] {
   }
 }
 
-const SSHD_STATUS = /^Name:\tsshd(?:-session)?\n/;
+const isSshd = (name: string) => name === 'sshd\n' || name === 'sshd-session\n';
 
 /**
- * Looks at the command line first: that one file tells nearly every other process.
+ * Tells other processes by comm: reading the cmdline of a process that hangs can hang as well.
  *
  * @returns undefined for any other process, one in a container, and one that has ended
  */
 function readIfSshd(host: Host, proc: string, pid: string): SshdProcess | undefined {
-  const commandLine = readUnlessEnded(host, `${proc}/${pid}/cmdline`, MAX_TITLE + 1);
-  if (!commandLine?.includes('sshd')) return undefined;
+  const name = readUnlessEnded(host, `${proc}/${pid}/comm`);
+  if (name === undefined || !isSshd(name)) return undefined;
   const status = readStatus(host, `${proc}/${pid}/status`);
-  if (status === undefined || !SSHD_STATUS.test(status) || isOfContainer(status)) return undefined;
-  return { pid: Number(pid), title: readTitle(commandLine), ...toIds(status) };
+  if (status === undefined || isOfContainer(status)) return undefined;
+  const title = readTitle(readUnlessEnded(host, `${proc}/${pid}/cmdline`, MAX_TITLE + 1) ?? '');
+  return { pid: Number(pid), title, ...toIds(status) };
 }
 
 /** In bytes. With all of it, QuickJS takes longer to make text of it than the kernel to tell it. */
