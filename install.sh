@@ -96,9 +96,8 @@ check_settings() {
 	LOG_LEVEL=${LOG_LEVEL,,}
 	[[ $LOG_LEVEL == ?(debug|info|warning|error) ]] || fail "LOG_LEVEL is '$LOG_LEVEL'; give debug, info, warning or error"
 	[[ -z $TEXTFILE_DIR ]] || check_directory "$TEXTFILE_DIR" "TEXTFILE_DIR is '$TEXTFILE_DIR'"
-	[[ $UFW_FROM == ?(none) ]] || has ufw || fail "--ufw-from needs ufw, which is not installed; install it, or give --ufw-from ''"
-	[[ $UFW_FROM == ?(none) ]] || ufw --dry-run allow from "$UFW_FROM" &>/dev/null ||
-		fail "--ufw-from is '$UFW_FROM'; give a network such as 192.168.1.0/24 or fd00::/8, or any, or none"
+	[[ $UFW_FROM == ?(none) ]] || ufw --dry-run allow from "$UFW_FROM" >/dev/null ||
+		fail "--ufw-from is '$UFW_FROM'; install ufw, and give a network such as 192.168.1.0/24 or fd00::/8, any, or none"
 }
 
 # Arguments: directory, what to call it. Both systemd and a shell read its name.
@@ -333,47 +332,37 @@ write() {
 
 # --- Firewall ---------------------------------------------------------------------------------------------
 
-# Has ufw allow what is asked for, and no longer what an earlier run added. Its own comments tell which rules that is.
+# Has ufw allow what is asked for, and no longer what an earlier run added. What it added refers to node_exporter's port
+# by the name of an application, which tells it from an administrator's own rules.
 set_firewall() {
-	local port=${address##*:} wanted=() rule
+	local port=${address##*:} networks=("$UFW_FROM") network
 	case $UFW_FROM in
-	none) ;;
-	any) wanted=("allow $port/tcp") ;;
-	'') mapfile -t wanted < <(private_networks | sed "s|.*|allow from & to any port $port proto tcp|") ;;
-	*) wanted=("allow from $UFW_FROM to any port $port proto tcp") ;;
+	none) networks=() ;;
+	'') mapfile -t networks < <(private_networks) ;;
 	esac
-	remove_rules "${wanted[@]}"
-	for rule in "${wanted[@]}"; do
-		if ufw show added | grep -Fx -e "ufw $rule" -e "ufw $rule comment '$NAME'" >/dev/null; then
-			echo "The firewall already has: ufw $rule"
-		else
-			# shellcheck disable=SC2086 # a rule is several words
-			quietly ufw $rule comment "$NAME" || fail "ufw refused '$rule': $(last_lines 1); try it by hand, or give --no-ufw"
-			echo "Added to the firewall: ufw $rule"
-		fi
+	close_firewall "${networks[@]}"
+	write "/etc/ufw/applications.d/$NAME" \
+		"[$NAME]" "title=node_exporter" "description=Metrics for Prometheus" "ports=$port/tcp"
+	ufw app update "$NAME"
+	for network in "${networks[@]}"; do
+		echo "Opening port $port to $network:"
+		ufw allow from "$network" to any app "$NAME"
 	done
-	[[ -n $UFW_FROM ]] ||
-		echo "Private networks of this machine that may connect to port $port: ${#wanted[@]}. To open it to one address only: sudo ./install.sh --ufw-from ADDRESS"
+	[[ -n $UFW_FROM ]] || echo "To open port $port to one address only: sudo ./install.sh --ufw-from ADDRESS"
 }
 
 # Those that the addresses of this machine belong to, by the routes that come with them.
 private_networks() {
-	local private='10\.[0-9.]+/([89]|[1-3][0-9])|172\.(1[6-9]|2[0-9]|3[01])\.[0-9.]+/(1[2-9]|[23][0-9])|192\.168\.[0-9.]+/(1[6-9]|[23][0-9])'
-	if grep -qx 'IPV6=yes' /etc/default/ufw; then private+='|f[cd][0-9a-f:]+/([789]|[1-9][0-9]+)'; fi
-	{ ip -4 route show && ip -6 route show; } | awk '/ proto (kernel|dhcp|ra) / && !/ via | linkdown/ { print $1 }' |
-		grep -Ex "$private" | sort -u || true
+	{ ip -4 route && { ! grep -qx 'IPV6=yes' /etc/default/ufw || ip -6 route; }; } |
+		awk '/ proto (kernel|dhcp|ra) / && !/ via | linkdown/ { print $1 }' |
+		awk '/^(10\.|172\.(1[6-9]|2[0-9]|3[01])\.|192\.168\.|f[cd]).*\//'
 }
 
-# Removes the rules that install.sh has added, but for those given; also the one that version 1.0.0 kept in a file.
-remove_rules() {
-	local rule kept mark=" comment '$NAME'"
-	kept=$(recalled UFW_RULE)
-	while read -r rule; do
-		# shellcheck disable=SC2086 # a rule is several words
-		quietly ufw delete $rule || fail "ufw could not delete '$rule': $(last_lines 1)"
-		echo "Removed from the firewall: ufw $rule"
-	done < <(ufw show added | grep -Fxv -f <(printf 'ufw %s\n' "${@/%/$mark}") |
-		sed -n "s/^ufw \(.*\)$mark\$/\1/p; s|^ufw \(${kept:--}\)\$|\1|p")
+# Deletes the rules that install.sh has added, but for the networks given. Version 1.0.0 kept its rule in a file.
+close_firewall() {
+	{ ufw show added | sed -nE "s/^ufw (.* ($NAME|comment '$NAME'))\$/\1/p" && recalled UFW_RULE; } |
+		{ grep -Fxvf <(printf "allow from %s to any app $NAME\n" "$@") || true; } |
+		xargs --no-run-if-empty --verbose --max-lines=1 ufw delete
 }
 
 # QuickJS costs far less to run than Node.js, which may be here for something else, such as to build this. Debian 12 has none.
@@ -500,7 +489,7 @@ uninstall() {
 	local how=remove
 	if given --purge; then how=purge; fi
 	make_work_directory
-	if has ufw; then remove_rules; fi
+	if has ufw; then close_firewall; fi
 	dpkg "--$how" "$NAME" || fail "dpkg could not remove it, for the reason above"
 	rm -rf "/var/cache/$NAME."* # of this run, and of any that was killed
 	echo "node_exporter was kept; 'apt-get autoremove' removes what nothing else needs."
