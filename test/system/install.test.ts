@@ -12,18 +12,17 @@ const LONG_NAME = 'a-name-as-long-as-linux-lets-be1';
 
 /** One Debian after the other would take twice as long: most of the time is waiting. */
 describe('install.sh', { concurrency: true, skip: lackingGuests() }, () => {
-  // cron is there on one of them, and has to be installed on the other.
-  journey('bookworm', ['cron']);
-  journey('trixie', []);
+  journey('bookworm');
+  journey('trixie');
 });
 
 /** What happens to one machine, from the first try to the purge. Each step starts where the one before ended. */
-function journey(release: Release, packages: readonly string[]): void {
+function journey(release: Release): void {
   describe(`on ${release}`, { concurrency: 1 }, () => {
     let machine: Machine;
     let ssh: SshServer;
     before(async () => {
-      machine = await Machine.boot(release, packages);
+      machine = await Machine.boot(release, ['cron']);
       await machine.checkOut({ version: OLDER, built: false });
     });
     after(() => machine.guest.stop());
@@ -34,7 +33,7 @@ function journey(release: Release, packages: readonly string[]): void {
       await refuses('--bogus', /--bogus is unknown; see .*--help/);
       await refuses('remove', /remove is unknown/);
       await refuses('--port', /--port needs a value/);
-      await refuses('--no-ufw=1', /1 is unknown/);
+      await refuses('--purge=1', /1 is unknown/);
       await refuses('install --purge', /--purge goes with uninstall/);
       for (const value of ['0', '-1', '1.5', '015', '3601', 'often', '1e3', ' 5']) {
         await refuses('', /POLL_INTERVAL is '.+'; give a whole number/, { env: { POLL_INTERVAL: value } });
@@ -53,7 +52,7 @@ function journey(release: Release, packages: readonly string[]): void {
 
     it('says so where apt has no network, and where it offers too old a Node.js', async () => {
       await machine.guest.run('mv /etc/resolv.conf /root && echo nameserver 192.0.2.1 >/etc/resolv.conf');
-      await refuses('', /^E: .*\nerror: that step failed, for the reason above; check the network/m);
+      await refuses('', /^E: .*\nerror: that step failed, for the reason above/m);
       await machine.guest.run('mv /root/resolv.conf /etc');
 
       await machine.guest.run(OFFER_OLD_NODE);
@@ -68,7 +67,6 @@ function journey(release: Release, packages: readonly string[]): void {
       );
       const { status, stdout, stderr, seconds } = await machine.install();
       assert.equal(status, 0, stdout + stderr);
-      assert.equal(stderr, '');
       const steps = [...stdout.matchAll(/^\[(\d\/\d)\] /gm)].map(([, step]) => step);
       assert.deepEqual(steps, ['1/4', '2/4', '3/4', '4/4']);
       assert.match(stdout, /^Done: ssh-sessions-exporter 0\.9\.0 is installed\.$/m);
@@ -216,10 +214,7 @@ function journey(release: Release, packages: readonly string[]): void {
       const { status, stdout, stderr, seconds } = await machine.install('update');
       assert.equal(status, 0, stdout + stderr);
       context.diagnostic(`an update took ${seconds.toFixed(1)} s`);
-      assert.match(
-        stdout,
-        new RegExp(`^Done: ssh-sessions-exporter ${VERSION} is installed \\(previously 0.9.0\\)`, 'm'),
-      );
+      assert.match(stdout, new RegExp(`^Done: ssh-sessions-exporter ${VERSION} is installed`, 'm'));
       assert.match(await machine.metrics(), new RegExp(`build_info\\{version="${VERSION}"\\}`));
       assert.match(await machine.property(TIMER, 'TimersMonotonic'), /OnUnitActiveUSec=7s/);
       assert.match(await machine.property(SERVICE, 'Environment'), /LOG_LEVEL=debug/);
@@ -260,7 +255,7 @@ function journey(release: Release, packages: readonly string[]): void {
         first,
         /^warning: the previous exporter is still installed \(ssh_sessions_exporter\.service/m,
       );
-      assert.match(first, /^Opening port 9200 to 192\.0\.2\.0\/24:$/m);
+      assert.match(first, /^Opening port 9200 to 192\.0\.2\.0\/24 /m);
       await machine.guest.run(`! test -e ${machine.file}`);
       machine.port = 9200;
       machine.file = '/srv/metrics/ssh_sessions.prom';
@@ -276,11 +271,11 @@ function journey(release: Release, packages: readonly string[]): void {
 
       await machine.mustInstall('--ufw-from any');
       assert.deepEqual(await rules(), [ofOldExporter, 'ufw allow ssh-sessions-exporter']);
-      await machine.mustInstall('--no-ufw');
+      await machine.mustInstall('--ufw-from none');
       assert.deepEqual(await rules(), [ofOldExporter]);
       await refuses('--ufw-from 192.0.2.0/40', /--ufw-from is '192.0.2.0\/40'; .*give a network/);
 
-      assert.match(await machine.mustInstall('--replace-old --no-ufw'), /^Removed the previous exporter/m);
+      assert.match(await machine.mustInstall('--replace-old'), /^Removed the previous exporter/m);
       assert.deepEqual(await rules(), []);
       await machine.guest.run(
         '! test -e /opt/ssh_sessions && ! systemctl cat ssh_sessions_exporter 2>/dev/null',
@@ -289,7 +284,7 @@ function journey(release: Release, packages: readonly string[]): void {
 
     it('names the one thing that is wrong, and works once it is mended', async () => {
       await setNodeExporter('--no-collector.textfile');
-      await refuses('', /does not show ssh_sessions_total: .*switched off \(--no-collector\.textfile\)/);
+      await refuses('', /does not show ssh_sessions_total: HTTP\/1.0 200 OK; .* --no-collector\.textfile\?/);
       await setNodeExporter('--collector.textfile.directory=/srv/none');
       await refuses('', /reads the textfile directory \/srv\/none, which does not exist; create it/);
       await setNodeExporter('');
@@ -297,16 +292,16 @@ function journey(release: Release, packages: readonly string[]): void {
       machine.file = '/var/lib/prometheus/node-exporter/ssh_sessions.prom';
       await refuses(
         '--textfile-dir /srv/metrics',
-        /reads \/var\/lib\/prometheus\/node-exporter, and not \/srv\/metrics/,
+        /does not show ssh_sessions_total: .* another directory than \/srv\/metrics/,
       );
       await refuses(
         '--port 9300',
         /localhost:9300\/metrics does not show ssh_sessions_total: .*Connection refused/,
       );
-      await machine.mustInstall('--port ""');
+      await machine.mustInstall('--port "" --textfile-dir ""');
 
       await machine.guest.run('mount --bind /var/cache /var/cache && mount -o remount,bind,ro /var/cache');
-      await refuses('', /cannot write to \/var\/cache; is the file system full, or mounted read-only\?/);
+      await refuses('', /Read-only file system\nerror: cannot write to \/var\/cache/);
       await machine.guest.run('umount /var/cache');
 
       await machine.guest.run(`systemctl mask --now ${TIMER}`);
@@ -314,7 +309,10 @@ function journey(release: Release, packages: readonly string[]): void {
       await machine.guest.run(`systemctl unmask ${TIMER}`);
 
       await machine.guest.run('echo ARGS=--bogus >>/etc/default/ssh-sessions-exporter');
-      await refuses('', /a run failed: unknown option '--bogus'/);
+      await refuses(
+        '',
+        /^error: unknown option '--bogus'[\s\S]*\nerror: a run failed, for the reason above/m,
+      );
       await machine.guest.run('sed -i /bogus/d /etc/default/ssh-sessions-exporter');
 
       await machine.guest.run(`echo damage >/srv/checkout/${packageName()}`);
@@ -348,7 +346,10 @@ function journey(release: Release, packages: readonly string[]): void {
       // What tells programs that systemd is the init of this machine. The rest of it goes on as before.
       await machine.guest.run('mv /run/systemd/system /run/systemd/system.away');
       await refuses('--poll-interval 5', /POLL_INTERVAL is '5', but without systemd cron runs every 15 s/);
-      assert.match(await machine.mustInstall('--no-ufw'), /^Every 15 s \(cron\) it writes/m);
+      assert.match(
+        await machine.mustInstall('--ufw-from none --textfile-dir /srv/metrics'),
+        /^Every 15 s \(cron\) it writes/m,
+      );
       await sleep((60 - new Date().getSeconds()) * 1000); // cron starts its jobs on the minute.
       const { writes } = await machine.watch(64);
       assert.equal(await machine.guest.run(`stat -c %U ${machine.file}`), 'prometheus\n');
