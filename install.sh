@@ -5,7 +5,7 @@ shopt -s inherit_errexit nullglob
 umask 022
 # The caller decides neither which programs run as root nor the language of what is read here.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
-unset LANGUAGE
+unset LANGUAGE TMPDIR
 
 readonly NAME=ssh-sessions-exporter
 readonly DEFAULT_INTERVAL=15
@@ -44,11 +44,9 @@ systemd_runs() { [[ -d /run/systemd/system ]]; }
 version_of() { dpkg-query --show --showformat='${Version}' "$1"; }
 given() { [[ " ${flags[*]} " == *" $1 "* ]]; }
 
-# --- Settings asked for -----------------------------------------------------------------------------------
+# --- What is asked for ------------------------------------------------------------------------------------
 
-command=install
-removal=remove
-flags=()
+declare command=install removal=remove flags=()
 
 recalled() { if [[ -f $KEPT ]]; then sed -n "s/^$1=//p" "$KEPT"; fi; }
 
@@ -101,21 +99,9 @@ check_directory() {
 	[[ -d $1 ]] || fail "$2, which does not exist; create it (mkdir -p $1), or name another directory"
 }
 
-# --- Steps ------------------------------------------------------------------------------------------------
+# --- The package ------------------------------------------------------------------------------------------
 
-declare work="" step=0 steps=2
-
-# Not below /tmp or /var/tmp: what is built and installed here must be out of other accounts' reach.
-make_work_directory() {
-	local reachable
-	work=$(mktemp -d -p "$(readlink -f /var/cache)" "$NAME.XXXXXX") || fail "cannot write to /var/cache"
-	trap 'rm -rf "$work"' EXIT
-	trap 'fail "interrupted; run it again to finish"' INT TERM HUP
-	reachable=$(changeable 0 0 "$work")
-	[[ -z $reachable ]] || fail "accounts other than root can write to $reachable; let only root write there"
-	chmod 711 "$work" # apt's own account reads the package here.
-	export TMPDIR=$work
-}
+declare step=0 steps=3
 
 # Runs a command that can take minutes, and says itself how far it is.
 run_step() {
@@ -125,11 +111,9 @@ run_step() {
 	echo "    done in $((SECONDS - start)) s"
 }
 
-# --- Packages ---------------------------------------------------------------------------------------------
-
 # Finishes what was interrupted. Gets new package lists, and repairs, only if it does not work otherwise.
 apt_install() {
-	local install=(apt-get install --yes --no-remove --no-install-recommends
+	local install=(apt-get install --yes --no-remove --no-install-recommends -o APT::Get::HideAutoRemove=true
 		-o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold)
 	dpkg --configure -a
 	"${install[@]}" "$@" || { apt-get update && "${install[@]}" --fix-broken && "${install[@]}" "$@"; }
@@ -150,22 +134,16 @@ here=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")
 sources=("$here"/{LICENSE,package*.json,bin,cron,docs,monitoring,packaging,scripts,src,systemd})
 package=
 
-# Sets `package` to the .deb to install. In a checkout it can be missing, and has to be built.
+# Sets `package` to the .deb next to install.sh. In a checkout it has to be built.
 find_package() {
-	local version beside=("$here/${NAME}"_*_all.deb)
-	package=${beside[*]: -1}
+	local beside=("$here/${NAME}"_*_all.deb)
 	if [[ -f $here/package.json ]]; then
-		version=$(sed -n 's/^ *"version": *"\([^"]*\)".*/\1/p' "$here/package.json")
-		package=$here/${NAME}_${version/-/"~"}_all.deb
-	fi
-	[[ -n $package ]] || fail "there is neither a package next to install.sh nor a checkout to build it from; download both"
-	if [[ -f $package ]]; then
-		check_owners "$package"
-		dpkg-deb --field "$package" Version &>/dev/null ||
-			fail "${package##*/} is damaged; download it again, or delete it to have it built"
-		echo "Using ${package##*/}, which lies next to install.sh."
-	else
 		check_owners "${sources[@]}"
+	else
+		package=${beside[*]: -1}
+		[[ -n $package ]] || fail "there is neither a package next to install.sh nor a checkout; download both"
+		check_owners "$package"
+		dpkg-deb --field "$package" Version >/dev/null || fail "${package##*/} is damaged; download it again"
 	fi
 }
 
@@ -182,29 +160,33 @@ check_owners() {
 		fail "${path@Q} belongs to, or can be changed by, another account ($(stat -c '%U, mode %a' "$path")); move the files, or give --trust-checkout"
 }
 
-# In a copy, because root must leave no files in a user's checkout. `npm run` would put node_modules/.bin of every
-# directory above in front of PATH; npm's other ways to be told what to do are closed one by one. Only what reaching the
-# npm registry may need is taken from the caller's environment.
+# In a copy, because root must leave no files in a user's checkout, and not below /tmp or /var/tmp, where other accounts
+# could reach it. `npm run` would put node_modules/.bin of every directory above in front of PATH; npm's other ways to be
+# told what to do are closed one by one. Only what reaching the npm registry may need is taken from the caller.
 build_package() {
-	local source=$work/source name
-	local run=(env -i -C "$source" PATH="$PATH" HOME="$source" TMPDIR="$source" LC_ALL=C.UTF-8)
+	local name reachable run
+	work=$(mktemp -d -p "$(readlink -f /var/cache)" "$NAME.XXXXXX") || return
+	trap 'rm -rf "$work"' EXIT
+	reachable=$(changeable 0 0 "$work")
+	[[ -z $reachable ]] || fail "accounts other than root can write to $reachable; let only root write there"
+	run=(env -i -C "$work" PATH="$PATH" HOME="$work" TMPDIR="$work" LC_ALL=C.UTF-8)
 	for name in {http,https,no}_proxy {HTTP,HTTPS,NO}_PROXY NODE_EXTRA_CA_CERTS npm_config_registry; do
 		if [[ -v $name ]]; then run+=("$name=${!name}"); fi
 	done
 	# What the package needs of these, it depends on.
 	{ has node && has npm; } || { apt_install nodejs npm && apt-mark auto nodejs npm; } || return
-	mkdir -m 700 "$source" && cp -R "${sources[@]}" "$source" &&
-		"${run[@]}" npm ci --prefix="$source" --no-workspaces \
-			--userconfig="$source/build/none" --globalconfig="$source/build/nothing" --cache="$source/build/npm" \
+	cp -R "${sources[@]}" "$work" &&
+		"${run[@]}" npm ci --prefix="$work" --no-workspaces \
+			--userconfig="$work/build/none" --globalconfig="$work/build/nothing" --cache="$work/build/npm" \
 			--engine-strict --ignore-scripts --omit=optional --no-audit --no-fund --no-update-notifier &&
-		"${run[@]}" node scripts/build.js && "${run[@]}" node packaging/build.js
+		"${run[@]}" node scripts/build.js && "${run[@]}" node packaging/build.js &&
+		package=$(echo "$work/${NAME}"_*_all.deb)
 }
 
 # --- node_exporter ----------------------------------------------------------------------------------------
 
-# Prints the main processes of the system's services that are node_exporter, whose program nobody but root can change: the
-# runs get the rights of the owner of its directory, and the firewall is opened for its port. What the service starts is
-# compared with what the process is now, because a process can become another program.
+# Prints the process IDs of the services that are node_exporter. Nobody but root may be able to change its program, because
+# runs get the rights of its directory's owner. A process can become another program than the one that was started.
 find_exporters() {
 	local pid started program
 	systemctl show --property=MainPID,ExecStart '*.service' |
@@ -221,26 +203,26 @@ values() {
 	tr '\0' '\n' <"/proc/$1/cmdline" | sed -n "s/^--$2=//p; /^--$2\$/{ n; p }"
 }
 
-declare dir="" address=""
-
 # Sets `dir` and `address`: where to write, and where to look for the result.
 find_destination() {
-	local start=$SECONDS port=$PORT pid
+	local debians=prometheus-node-exporter port=$PORT start pid
 	dir=${TEXTFILE_DIR%/}
+	[[ -n $dir && -n $port || -n $(find_exporters) ]] || has $debians || apt_install $debians || return
 	# Without systemd nothing tells who started a process.
 	systemd_runs || { dir=${dir:-$DEFAULT_DIR} && port=${port:-9100}; }
 	address=localhost:$port
 	if [[ -n $dir && -n $port ]]; then return; fi
+	start=$SECONDS
 	until pid=$(find_exporters) && [[ -n $pid ]]; do
 		((SECONDS - start < 15)) ||
-			fail "no node_exporter runs that root installed and started (systemctl status prometheus-node-exporter); give both --textfile-dir and --port"
-		service prometheus-node-exporter start &>/dev/null || true
+			fail "root has installed and started no node_exporter (systemctl status $debians); give both --textfile-dir and --port"
+		service $debians start &>/dev/null || true
 		sleep 0.5
 	done
 	[[ $pid != *$'\n'* ]] ||
 		fail "node_exporter runs more than once, as processes ${pid//$'\n'/ }; choose one with both --textfile-dir and --port"
 	dir=${dir:-$(values "$pid" collector.textfile.directory | sed '1!d; s|/$||')}
-	[[ ! /proc/$pid/exe -ef /usr/bin/prometheus-node-exporter ]] || dir=${dir:-$DEFAULT_DIR}
+	[[ ! /proc/$pid/exe -ef /usr/bin/$debians ]] || dir=${dir:-$DEFAULT_DIR}
 	[[ -n $dir ]] || fail "node_exporter reads no textfile directory; start it with --collector.textfile.directory=$DEFAULT_DIR"
 	check_directory "$dir" "node_exporter reads the textfile directory $dir"
 	address=$({ values "$pid" web.listen-address && echo "localhost:${port:-9100}"; } | grep ":${port:-[0-9]*}\$")
@@ -248,18 +230,15 @@ find_destination() {
 	if [[ $address == ?(0.0.0.0|\[::\]):* ]]; then address=localhost:${address##*:}; fi
 }
 
-# --- Settings ---------------------------------------------------------------------------------------------
+# --- Settings and firewall --------------------------------------------------------------------------------
 
 # Root without capabilities can write only where root owns the directory, so the owner writes. The group is for sshd's log.
 apply_settings() {
 	local name owner earlier file=$dir/ssh_sessions.prom boot_cleaning=/etc/tmpfiles.d/$NAME.conf
-	local kept=() service=() timer=() boot=()
+	local kept=() service=() timer=()
 	owner=$(stat -c %U "$dir")
 	for name in "${SETTINGS[@]}"; do kept+=("$name=${!name}"); done
-	if [[ $dir != "$DEFAULT_DIR" ]]; then
-		service+=("Environment=SSH_SESSIONS_OUTPUT=$file" "ReadWritePaths=$dir")
-		boot=("r! $file")
-	fi
+	if [[ $dir != "$DEFAULT_DIR" ]]; then service+=("Environment=SSH_SESSIONS_OUTPUT=$file" "ReadWritePaths=$dir"); fi
 	if [[ $dir/ == @(/home|/root|/run/user)/* ]]; then service+=(ProtectHome=read-only); fi
 	if [[ $owner != root ]]; then service+=("User=$owner" SupplementaryGroups=systemd-journal); fi
 	# Without LogLevelMax= the journal drops what is asked for.
@@ -272,26 +251,19 @@ apply_settings() {
 		systemctl stop "$NAME.timer" "$NAME.service" &>/dev/null || true # A run that has begun would write it once more.
 		rm -f "$earlier"
 	fi
-	write "$KEPT" "# Settings asked for" "${kept[@]}"
-	write "/etc/$NAME/cron.conf" "# The same for cron" "SSH_SESSIONS_OUTPUT=$file" "RUN_AS=$owner" "LOG_LEVEL=${LOG_LEVEL:-warning}"
-	write "$boot_cleaning" "# At boot" "${boot[@]}"
+	write "$KEPT" "${kept[@]}"
+	write "/etc/$NAME/cron.conf" "SSH_SESSIONS_OUTPUT=$file" "RUN_AS=$owner" "LOG_LEVEL=${LOG_LEVEL:-warning}"
+	write "$boot_cleaning" "r! $file"
 	write "/etc/systemd/system/$NAME.service.d/install.conf" '[Service]' "${service[@]}"
 	write "/etc/systemd/system/$NAME.timer.d/install.conf" '[Timer]' "${timer[@]}"
-	if systemd_runs; then systemctl daemon-reload; fi
 }
 
-# Writes lines below a heading to a file, in one step; removes the file if there are none.
+# Writes lines to a file, in one step.
 write() {
-	if (($# == 2)); then
-		rm -f "$1"
-	else
-		mkdir -p "${1%/*}"
-		printf '%s\n' "# Written by install.sh; run it again to change this." "${@:2}" >"$1.new"
-		mv -f "$1.new" "$1"
-	fi
+	mkdir -p "${1%/*}"
+	printf '%s\n' "# Written by install.sh; run it again to change this." "${@:2}" >"$1.new"
+	mv -f "$1.new" "$1"
 }
-
-# --- Firewall ---------------------------------------------------------------------------------------------
 
 # Has ufw allow what is asked for, and no longer what an earlier run added. What it added refers to node_exporter's port
 # by the name of an application, which tells it from an administrator's own rules.
@@ -325,7 +297,7 @@ close_firewall() {
 		xargs --no-run-if-empty --verbose --max-lines=1 ufw delete
 }
 
-# --- Start and check --------------------------------------------------------------------------------------
+# --- Commands ---------------------------------------------------------------------------------------------
 
 # The Python exporter that this one replaces.
 replace_old() {
@@ -342,16 +314,12 @@ replace_old() {
 }
 
 check_result() {
-	local start=$SECONDS answer run=(systemctl start "$NAME.service")
-	local causes="does it need TLS or a password, read another directory than $dir, or run with --no-collector.textfile?"
-	systemd_runs || run=("/usr/lib/$NAME/run-from-cron")
-	if ! "${run[@]}"; then
-		journalctl --sync && journalctl --unit="$NAME" --priority=err --since="@$began" --output=cat >&2
-		fail "a run failed, for the reason above (more: journalctl -u $NAME)"
-	fi
+	local start=$SECONDS answer
+	if systemd_runs; then systemctl start "$NAME.service"; else "/usr/lib/$NAME/run-from-cron"; fi ||
+		fail "a run failed; journalctl -u $NAME says why"
 	until answer=$(shows_run 2>&1); do
 		((SECONDS - start < 20)) ||
-			fail "http://$address/metrics does not show ssh_sessions_total: ${answer##*$'\n'}; $causes"
+			fail "http://$address/metrics does not show ssh_sessions_total: ${answer##*$'\n'}; does it need TLS or a password, read another directory than $dir, or run with --no-collector.textfile?"
 		sleep 1
 	done
 }
@@ -359,9 +327,10 @@ check_result() {
 # Whether /metrics shows a run since this script began. The last line that it prints is how node_exporter answers.
 shows_run() {
 	local host=${address%:*}
+	host=${host//[\[\]]/} host=${host/#localhost/127.0.0.1}
 	# shellcheck disable=SC2016 # the inner shell expands these
 	timeout 10 bash -c 'exec 3<>"/dev/tcp/$0/$1" && printf "GET /metrics HTTP/1.0\r\n\r\n" >&3 && tr -d "\r" <&3' \
-		"${host//[\[\]]/}" "${address##*:}" | awk -v since="$began" 'NR == 1 { print }
+		"$host" "${address##*:}" | awk -v since="$began" 'NR == 1 { print }
 			/^ssh_sessions_exporter_last_run_timestamp_seconds / { last = $2 } END { exit last < since }'
 }
 
@@ -375,36 +344,27 @@ warn_of_empty_w() {
 	fi
 }
 
-# --- Commands ---------------------------------------------------------------------------------------------
-
 install_all() {
-	local exporter=prometheus-node-exporter runner="systemd timer"
 	check_settings
-	make_work_directory
 	find_package
-	if has $exporter || [[ -n $TEXTFILE_DIR && -n $PORT || -n $(find_exporters) ]]; then exporter=""; fi
-	[[ -f $package ]] || ((++steps))
-	[[ -z $exporter ]] || ((++steps))
-	if [[ ! -f $package ]]; then
+	if [[ -z $package ]]; then
+		steps=4
 		run_step "Building the package from this checkout" build_package
-		package=$work/source/${package##*/}
 	fi
-	if [[ -n $exporter ]]; then run_step "Installing $exporter" apt_install "$exporter"; fi
-	find_destination
+	run_step "Looking for node_exporter" find_destination
 	if has ufw; then set_firewall; fi
 	apply_settings # before the package starts the timer
-	install -m 644 "$package" "$work/$NAME.deb"
 	# QuickJS costs far less to run than Node.js, which may be here for something else. Debian 12 has none.
-	run_step "Installing ${package##*/}" apt_install --reinstall --allow-downgrades "$work/$NAME.deb" \
+	run_step "Installing ${package##*/}" apt_install --reinstall --allow-downgrades "$package" \
 		'?and(?exact-name(quickjs), ?not(?installed), ?version("^202[4-9]"))'
 	replace_old
 	! systemd_runs || systemctl --quiet enable --now "$NAME.timer" ||
 		fail "cannot start $NAME.timer: see above; if it is masked, systemctl unmask $NAME.timer"
 	run_step "Waiting until http://$address/metrics shows the sessions" check_result
-	if systemd_runs; then warn_of_empty_w; else runner=cron; fi
+	if systemd_runs; then warn_of_empty_w; fi
 	cat <<END
 Done: $NAME $(version_of "$NAME") is installed.
-Every $interval s ($runner) it writes $dir/ssh_sessions.prom, which http://$address/metrics shows.
+Every $interval s it writes $dir/ssh_sessions.prom, which http://$address/metrics shows.
 Next: have Prometheus scrape it, if it does not yet: targets: ['$(cat /proc/sys/kernel/hostname):${address##*:}']
 END
 }
@@ -416,6 +376,7 @@ uninstall() {
 	echo "node_exporter was kept; 'apt-get autoremove' removes what nothing else needs."
 }
 
+trap 'fail "interrupted; run it again to finish"' INT TERM HUP
 trap 'fail "line $LINENO of install.sh failed: $BASH_COMMAND"' ERR
 read_command_line "$@"
 ((EUID == 0)) || fail "install.sh must run as root; use: sudo ./install.sh $*"

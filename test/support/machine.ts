@@ -66,14 +66,18 @@ export class Machine {
     return new Machine(await bootGuest(release, { packages, network: 'internet' }));
   }
 
-  /** Puts a copy of the checkout there in place of the one of before, with the built package beside it or without. */
+  /** Puts a copy of the checkout there in place of the one of before or, if built, what a release has of it. */
   async checkOut({ version = VERSION, built }: { version?: string; built: boolean }): Promise<void> {
     await this.guest.run(`rm -rf ${CHECKOUT}`);
+    if (built) {
+      this.guest.copyIn('install.sh', `${CHECKOUT}/install.sh`);
+      this.guest.copyIn(await buildPackage(version), `${CHECKOUT}/${packageName(version)}`);
+      return;
+    }
     const { dir, remove } = copyCheckout(version);
     this.guest.copyIn(dir, CHECKOUT);
     await this.guest.run(`chmod 755 ${CHECKOUT}`);
     remove();
-    if (built) this.guest.copyIn(await buildPackage(version), `${CHECKOUT}/${packageName(version)}`);
   }
 
   /** Runs install.sh. Any status is a result. */

@@ -221,8 +221,10 @@ function journey(release: Release): void {
       assert.match(await machine.guest.run('cat /etc/default/ssh-sessions-exporter'), /^ARGS=--no-args$/m);
 
       await machine.mustInstall('', { env: { POLL_INTERVAL: '', LOG_LEVEL: '' } });
-      assert.equal(await machine.property(SERVICE, 'DropInPaths'), '');
-      assert.equal(await machine.property(TIMER, 'DropInPaths'), '');
+      assert.match(await machine.property(SERVICE, 'Environment'), /LOG_LEVEL=warning/);
+      assert.equal(await machine.property(SERVICE, 'LogLevelMax'), '5');
+      assert.match(await machine.property(TIMER, 'TimersCalendar'), /OnCalendar=\*-\*-\* \*:\*:00\/15 /);
+      assert.doesNotMatch(await machine.property(TIMER, 'TimersMonotonic'), /OnUnitActive/);
     });
 
     it('comes back after a reboot, without the sessions of before', async () => {
@@ -301,7 +303,7 @@ function journey(release: Release): void {
       await machine.mustInstall('--port "" --textfile-dir ""');
 
       await machine.guest.run('mount --bind /var/cache /var/cache && mount -o remount,bind,ro /var/cache');
-      await refuses('', /Read-only file system\nerror: cannot write to \/var\/cache/);
+      await refuses('', /Read-only file system[\s\S]*\nerror: that step failed/);
       await machine.guest.run('umount /var/cache');
 
       await machine.guest.run(`systemctl mask --now ${TIMER}`);
@@ -309,14 +311,11 @@ function journey(release: Release): void {
       await machine.guest.run(`systemctl unmask ${TIMER}`);
 
       await machine.guest.run('echo ARGS=--bogus >>/etc/default/ssh-sessions-exporter');
-      await refuses(
-        '',
-        /^error: unknown option '--bogus'[\s\S]*\nerror: a run failed, for the reason above/m,
-      );
+      await refuses('', /a run failed; journalctl -u ssh-sessions-exporter says why/);
       await machine.guest.run('sed -i /bogus/d /etc/default/ssh-sessions-exporter');
 
       await machine.guest.run(`echo damage >/srv/checkout/${packageName()}`);
-      await refuses('', /is damaged; download it again, or delete it to have it built/);
+      await refuses('', /is damaged; download it again/);
       await machine.checkOut({ built: true });
       await machine.mustInstall();
     });
@@ -348,7 +347,7 @@ function journey(release: Release): void {
       await refuses('--poll-interval 5', /POLL_INTERVAL is '5', but without systemd cron runs every 15 s/);
       assert.match(
         await machine.mustInstall('--ufw-from none --textfile-dir /srv/metrics'),
-        /^Every 15 s \(cron\) it writes/m,
+        /^Every 15 s it writes/m,
       );
       await sleep((60 - new Date().getSeconds()) * 1000); // cron starts its jobs on the minute.
       const { writes } = await machine.watch(64);

@@ -45,7 +45,9 @@ function attacks(release: Release): void {
       await refuses('', /^error: '\/srv\/deb\/\S+_all\.deb' .* \(mallory, mode 755\)/m, { in: '/srv/deb' });
 
       // The account that called sudo is no other account: what is refused now is the package.
-      await guest.run(`touch /home/pi/checkout/${packageName()} && chown -R 1000:100 /home/pi/checkout`);
+      await guest.run(
+        `cd /home/pi/checkout && rm package.json && touch ${packageName()} && chown -R 1000:100 .`,
+      );
       const damaged = /^error: \S+_all\.deb is damaged/m;
       await refuses('', /^error: '\/home\/pi/m, { in: '/home/pi/checkout' });
       await refuses('', damaged, {
@@ -82,9 +84,9 @@ function attacks(release: Release): void {
       const stdout = await machine.mustInstall();
       assert.match(
         stdout,
-        /^\[1\/2\] Installing ssh-sessions-exporter_\S+ \.\.\.\n[\s\S]*^ {4}done in \d+ s\n\[2\/2\]/m,
+        /^\[2\/3\] Installing ssh-sessions-exporter_\S+ \.\.\.\n[\s\S]*^ {4}done in \d+ s\n\[3\/3\]/m,
       );
-      assert.match(stdout, /^\[2\/2\] Waiting until http:\S+ shows the sessions \.\.\.\n {4}done in \d+ s$/m);
+      assert.match(stdout, /^\[3\/3\] Waiting until http:\S+ shows the sessions \.\.\.\n {4}done in \d+ s$/m);
     });
 
     it('opens the firewall for private networks, for all, or for one, and takes that back', async () => {
