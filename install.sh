@@ -25,7 +25,7 @@ Remembered, and also variables, such as POLL_INTERVAL; an empty value resets one
   --port PORT           node_exporter's port
   --log-level LEVEL     debug, info, warning or error
   --textfile-dir DIR    the directory to write to, which node_exporter reads
-  --ufw-from NETWORK    if ufw is installed, who may connect to the port: a network, an address, any or none
+  --ufw-from NETWORK    who may connect, if ufw is installed: a network or address, any, none (default: private networks)
 For this run only:
   --trust-checkout      install although other accounts could have changed the files next to install.sh
   --replace-old         remove the Python exporter that this one replaces
@@ -34,7 +34,6 @@ END
 }
 
 fail() {
-	trap - ERR
 	printf 'error: %s\n' "$1" >&2
 	exit "${2:-1}"
 }
@@ -101,7 +100,7 @@ check_directory() {
 
 # --- The package ------------------------------------------------------------------------------------------
 
-declare step=0 steps=3
+declare package="" step=0 steps=3
 
 # Runs a command that can take minutes, and says itself how far it is.
 run_step() {
@@ -132,7 +131,6 @@ changeable() {
 
 here=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")
 sources=("$here"/{LICENSE,package*.json,bin,cron,docs,monitoring,packaging,scripts,src,systemd})
-package=
 
 # Sets `package` to the .deb next to install.sh. In a checkout it has to be built.
 find_package() {
@@ -164,11 +162,10 @@ check_owners() {
 # could reach it. `npm run` would put node_modules/.bin of every directory above in front of PATH; npm's other ways to be
 # told what to do are closed one by one. Only what reaching the npm registry may need is taken from the caller.
 build_package() {
-	local name reachable run
+	local name run
 	work=$(mktemp -d -p "$(readlink -f /var/cache)" "$NAME.XXXXXX") || return
 	trap 'rm -rf "$work"' EXIT
-	reachable=$(changeable 0 0 "$work")
-	[[ -z $reachable ]] || fail "accounts other than root can write to $reachable; let only root write there"
+	[[ -z $(changeable 0 0 "$work") ]] || fail "accounts other than root can write to /var/cache, or above it"
 	run=(env -i -C "$work" PATH="$PATH" HOME="$work" TMPDIR="$work" LC_ALL=C.UTF-8)
 	for name in {http,https,no}_proxy {HTTP,HTTPS,NO}_PROXY NODE_EXTRA_CA_CERTS npm_config_registry; do
 		if [[ -v $name ]]; then run+=("$name=${!name}"); fi
@@ -215,7 +212,7 @@ find_destination() {
 	start=$SECONDS
 	until pid=$(find_exporters) && [[ -n $pid ]]; do
 		((SECONDS - start < 15)) ||
-			fail "root has installed and started no node_exporter (systemctl status $debians); give both --textfile-dir and --port"
+			fail "no service is a node_exporter that only root can change (systemctl status $debians); give both --textfile-dir and --port"
 		service $debians start &>/dev/null || true
 		sleep 0.5
 	done
@@ -245,7 +242,6 @@ apply_settings() {
 	if [[ -n $LOG_LEVEL ]]; then service+=("Environment=LOG_LEVEL=$LOG_LEVEL" "LogLevelMax=${LOG_LEVEL/error/err}"); fi
 	# A time of the calendar, as in the unit, does not drift, but not every interval can be written as one.
 	if [[ $interval != "$DEFAULT_INTERVAL" ]]; then timer=(OnCalendar= "OnUnitActiveSec=${interval}s"); fi
-
 	earlier=$(sed -n 's/^r! //p' "$boot_cleaning" 2>/dev/null) || earlier=$DEFAULT_DIR/ssh_sessions.prom
 	if [[ $earlier != "$file" ]]; then
 		systemctl stop "$NAME.timer" "$NAME.service" &>/dev/null || true # A run that has begun would write it once more.
@@ -265,8 +261,7 @@ write() {
 	mv -f "$1.new" "$1"
 }
 
-# Has ufw allow what is asked for, and no longer what an earlier run added. What it added refers to node_exporter's port
-# by the name of an application, which tells it from an administrator's own rules.
+# Has ufw allow what is asked for, by rules that name an application, and no longer what an earlier run added.
 set_firewall() {
 	local port=${address##*:} networks=("$UFW_FROM") network
 	case $UFW_FROM in
@@ -274,8 +269,7 @@ set_firewall() {
 	'') mapfile -t networks < <(private_networks) ;;
 	esac
 	close_firewall "${networks[@]}"
-	write "/etc/ufw/applications.d/$NAME" \
-		"[$NAME]" "title=node_exporter" "description=Metrics for Prometheus" "ports=$port/tcp"
+	write "/etc/ufw/applications.d/$NAME" "[$NAME]" "title=node_exporter" "description=Metrics" "ports=$port/tcp"
 	ufw app update "$NAME"
 	for network in "${networks[@]}"; do
 		echo "Opening port $port to $network (--ufw-from would limit that):"
@@ -328,10 +322,9 @@ check_result() {
 shows_run() {
 	local host=${address%:*}
 	host=${host//[\[\]]/} host=${host/#localhost/127.0.0.1}
-	# shellcheck disable=SC2016 # the inner shell expands these
-	timeout 10 bash -c 'exec 3<>"/dev/tcp/$0/$1" && printf "GET /metrics HTTP/1.0\r\n\r\n" >&3 && tr -d "\r" <&3' \
-		"$host" "${address##*:}" | awk -v since="$began" 'NR == 1 { print }
-			/^ssh_sessions_exporter_last_run_timestamp_seconds / { last = $2 } END { exit last < since }'
+	exec 3<>"/dev/tcp/$host/${address##*:}" && printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3 || return
+	timeout 10 tr -d '\r' <&3 | awk -v since="$began" 'NR == 1 { print }
+		/^ssh_sessions_exporter_last_run_timestamp_seconds / { last = $2 } END { exit last < since }'
 }
 
 # A w that asks systemd-logind, as Debian's does from 4.0.4 on, lists no session that was not made known there.
@@ -353,6 +346,7 @@ install_all() {
 	fi
 	run_step "Looking for node_exporter" find_destination
 	if has ufw; then set_firewall; fi
+	systemd_runs || has cron || has crond || apt_install cron || fail "cron cannot be installed, for the reason above"
 	apply_settings # before the package starts the timer
 	# QuickJS costs far less to run than Node.js, which may be here for something else. Debian 12 has none.
 	run_step "Installing ${package##*/}" apt_install --reinstall --allow-downgrades "$package" \
@@ -373,13 +367,11 @@ uninstall() {
 	if has ufw; then close_firewall; fi
 	dpkg "--$removal" "$NAME" || fail "dpkg could not remove it, for the reason above"
 	rm -rf "/var/cache/$NAME."* # what a killed run has left
-	echo "node_exporter was kept; 'apt-get autoremove' removes what nothing else needs."
 }
 
 trap 'fail "interrupted; run it again to finish"' INT TERM HUP
 trap 'fail "line $LINENO of install.sh failed: $BASH_COMMAND"' ERR
 read_command_line "$@"
 ((EUID == 0)) || fail "install.sh must run as root; use: sudo ./install.sh $*"
-has apt-get || fail "this machine has no apt-get; install.sh is for Debian and its derivatives"
 readonly began=$EPOCHSECONDS
 if [[ $command == uninstall ]]; then uninstall; else install_all; fi
