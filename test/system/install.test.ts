@@ -303,9 +303,11 @@ function journey(release: Release, packages: readonly string[]): void {
       );
       await machine.mustInstall('--port "" --textfile-dir ""');
 
+      await machine.checkOut({ built: false });
       await machine.guest.run('mount --bind /var/cache /var/cache && mount -o remount,bind,ro /var/cache');
-      await refuses('', /Read-only file system[\s\S]*\nerror: that step failed/);
+      await refuses('', /Read-only file system\nerror: that step failed, for the reason above/);
       await machine.guest.run('umount /var/cache');
+      await machine.checkOut({ built: true });
 
       await machine.guest.run(`systemctl mask --now ${TIMER}`);
       await refuses('', /cannot start ssh-sessions-exporter.timer: .*masked/);
