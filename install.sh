@@ -102,7 +102,7 @@ check_directory() {
 
 declare package="" step=0 steps=3
 
-# Runs a command that can take minutes, and says itself how far it is.
+# Runs a command that can take minutes, and that says itself how far it is.
 run_step() {
 	local start=$SECONDS
 	echo "[$((++step))/$steps] $1 ..."
@@ -240,8 +240,8 @@ apply_settings() {
 	if [[ $owner != root ]]; then service+=("User=$owner" SupplementaryGroups=systemd-journal); fi
 	# Without LogLevelMax= the journal drops what is asked for.
 	if [[ -n $LOG_LEVEL ]]; then service+=("Environment=LOG_LEVEL=$LOG_LEVEL" "LogLevelMax=${LOG_LEVEL/error/err}"); fi
-	# A time of the calendar, as in the unit, does not drift, but not every interval can be written as one.
-	if [[ $interval != "$DEFAULT_INTERVAL" ]]; then timer=(OnCalendar= "OnUnitActiveSec=${interval}s"); fi
+	# A time of the calendar, as in the unit, does not drift, but cannot say every interval. OnCalendar= resets OnBootSec= too.
+	[[ $interval == "$DEFAULT_INTERVAL" ]] || timer=(OnCalendar= OnBootSec=1s "OnUnitActiveSec=${interval}s")
 	earlier=$(sed -n 's/^r! //p' "$boot_cleaning" 2>/dev/null) || earlier=$DEFAULT_DIR/ssh_sessions.prom
 	if [[ $earlier != "$file" ]]; then
 		systemctl stop "$NAME.timer" "$NAME.service" &>/dev/null || true # A run that has begun would write it once more.
@@ -313,7 +313,7 @@ check_result() {
 		fail "a run failed; journalctl -u $NAME says why"
 	until answer=$(shows_run 2>&1); do
 		((SECONDS - start < 20)) ||
-			fail "http://$address/metrics does not show ssh_sessions_total: ${answer##*$'\n'}; does it need TLS or a password, read another directory than $dir, or run with --no-collector.textfile?"
+			fail "http://$address/metrics does not show ssh_sessions_total: ${answer##*$'\n'}; is there TLS, a password, --no-collector.textfile, or another directory than $dir?"
 		sleep 1
 	done
 }
