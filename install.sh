@@ -204,7 +204,7 @@ values() {
 find_destination() {
 	local debians=prometheus-node-exporter port=$PORT start pid
 	dir=${TEXTFILE_DIR%/}
-	[[ -n $dir && -n $port || -n $(find_exporters) ]] || has $debians || apt_install $debians || return
+	has $debians || [[ -n $dir && -n $port || -n $(find_exporters) ]] || apt_install $debians || return
 	# Without systemd nothing tells who started a process.
 	systemd_runs || { dir=${dir:-$DEFAULT_DIR} && port=${port:-9100}; }
 	address=localhost:$port
@@ -346,7 +346,7 @@ install_all() {
 	fi
 	run_step "Looking for node_exporter" find_destination
 	if has ufw; then set_firewall; fi
-	systemd_runs || has cron || has crond || apt_install cron || fail "cron cannot be installed, for the reason above"
+	systemd_runs || has crond || { apt_install cron && service cron start; }
 	apply_settings # before the package starts the timer
 	# QuickJS costs far less to run than Node.js, which may be here for something else. Debian 12 has none.
 	run_step "Installing ${package##*/}" apt_install --reinstall --allow-downgrades "$package" \
