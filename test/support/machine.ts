@@ -72,14 +72,18 @@ export class Machine {
     return new Machine(await bootGuest(release, { packages, network: 'internet' }));
   }
 
-  /** Replaces the guest's checkout by a copy of this one, with or without the built package next to it. */
+  /** Replaces what the guest has by a copy of this checkout or, if built, by what a release has of it. */
   async checkOut({ version = VERSION, built }: { version?: string; built: boolean }): Promise<void> {
     await this.guest.run(`rm -rf ${CHECKOUT}`);
+    if (built) {
+      this.guest.copyIn('install.sh', `${CHECKOUT}/install.sh`);
+      this.guest.copyIn(await buildPackage(version), `${CHECKOUT}/${packageName(version)}`);
+      return;
+    }
     const { dir, remove } = copyCheckout(version);
     this.guest.copyIn(dir, CHECKOUT);
     await this.guest.run(`chmod 755 ${CHECKOUT}`);
     remove();
-    if (built) this.guest.copyIn(await buildPackage(version), `${CHECKOUT}/${packageName(version)}`);
   }
 
   /** Runs install.sh. Any status is a result. */
