@@ -178,7 +178,6 @@ test('the Debian package holds these files and no other, the licences among them
 }, async (context) => {
   const output = await succeed([process.execPath, 'packaging/build.js']);
   const [file = ''] = /ssh-sessions-exporter_\S+_all\.deb/.exec(output) ?? [];
-  // install.sh would take it for the package of the checkout, also after the code has changed.
   context.after(() => rmSync(file, { force: true }));
   const list = await succeed(['sh', '-c', 'dpkg-deb --fsys-tarfile "$1" | tar --list', 'sh', file]);
   const files = list.split('\n').filter((path) => path !== '' && !path.endsWith('/'));
