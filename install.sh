@@ -1,9 +1,9 @@
-#!/bin/bash
+#!/bin/bash -p
 # Installs ssh-sessions-exporter on Debian, and checks that node_exporter shows its metrics. It can be run again at any time.
 set -Eeuo pipefail
 shopt -s inherit_errexit nullglob
 umask 022
-# The caller decides neither which programs run as root, also by files below HOME, nor the language of what is read here.
+# The caller decides neither which programs run as root (so -p, and HOME) nor the language of what is read here.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
 unset LANGUAGE TMPDIR POSIXLY_CORRECT
 
@@ -131,12 +131,13 @@ changeable() {
 		\( -perm /002 -o -perm /020 ! -gid "$2" \) \) -print -quit
 }
 
-here=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")
+here=$(readlink -f -- "${BASH_SOURCE[0]:?run install.sh from its file}") here=${here%/*}
 sources=("$here"/{LICENSE,package*.json,bin,cron,docs,monitoring,packaging,scripts,src,systemd})
 
 # Sets `package` to the .deb next to install.sh. In a checkout it has to be built.
 find_package() {
-	local beside=("$here/${NAME}"_*_all.deb)
+	local beside
+	mapfile -d '' beside < <(printf '%s\0' "$here/${NAME}"_*_all.deb | sort --zero-terminated --version-sort)
 	if [[ -f $here/package.json ]]; then
 		check_owners "${sources[@]}"
 	else
@@ -242,7 +243,7 @@ find_destination() {
 apply_settings() {
 	local name owner earlier file=$dir/ssh_sessions.prom boot_cleaning=/etc/tmpfiles.d/$NAME.conf
 	local kept=() service=() timer=()
-	owner=$(stat -c %U "$dir")
+	owner=$(stat -Lc %U "$dir")
 	for name in "${SETTINGS[@]}"; do kept+=("$name=${!name}"); done
 	if [[ $dir != "$DEFAULT_DIR" ]]; then service+=("Environment=SSH_SESSIONS_OUTPUT=$file" "ReadWritePaths=$dir"); fi
 	if [[ $dir/ == @(/home|/root|/run/user)/* ]]; then service+=(ProtectHome=read-only); fi

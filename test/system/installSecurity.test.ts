@@ -34,6 +34,9 @@ function attacks(release: Release): void {
           in: '/home/mallory/checkout',
         },
       );
+      // Without a file of its own it would take the directory that it is called in for its own.
+      const piped = await guest.exec(`cd ${CHECKOUT} && timeout 60 bash <install.sh`);
+      assert.deepEqual([piped.status, /run install\.sh from its file\n$/.test(piped.stderr)], [1, true]);
       await guest.run(`chmod 666 ${CHECKOUT}/src/cli.ts`);
       await refuses('', /^error: '\/srv\/checkout\/src\/cli\.ts' .* \(root, mode 666\)/m);
       await guest.run(`rm -r ${CHECKOUT}/src && install -d -o mallory ${CHECKOUT}/src`);
@@ -43,7 +46,12 @@ function attacks(release: Release): void {
       await guest.run(
         `install -D -o mallory ${CHECKOUT}/install.sh /srv/deb/ssh-sessions-exporter_9_all.deb`,
       );
-      await guest.run(`cp ${CHECKOUT}/install.sh /srv/deb/`);
+      // Of two packages, the newer one.
+      await guest.run(
+        `cp ${CHECKOUT}/install.sh /srv/deb/ && touch /srv/deb/ssh-sessions-exporter_10_all.deb`,
+      );
+      await refuses('', /^error: ssh-sessions-exporter_10_all\.deb is damaged/m, { in: '/srv/deb' });
+      await guest.run('rm /srv/deb/ssh-sessions-exporter_10_all.deb');
       await refuses('', /^error: '\/srv\/deb\/\S+_all\.deb' .* \(mallory, mode 755\)/m, { in: '/srv/deb' });
 
       // The account that called sudo is no other account: what is refused now is the package.
@@ -84,7 +92,13 @@ function attacks(release: Release): void {
       await guest.run(`systemd-run --unit=watch sh -c '${WATCH}'`);
       const { status, stdout, stderr } = await install('--trust-checkout', {
         in: '/home/mallory/checkout',
-        env: { TMPDIR: '/home/mallory/tmp', HOME: '/home/mallory', POSIXLY_CORRECT: '1' },
+        env: {
+          TMPDIR: '/home/mallory/tmp',
+          HOME: '/home/mallory',
+          BASH_ENV: '/home/mallory/.environment',
+          SHELLOPTS: 'noglob',
+          POSIXLY_CORRECT: '1',
+        },
       });
       await guest.run('systemctl stop watch');
       assert.equal(await guest.run('cat /root/taken 2>/dev/null || true'), '');
@@ -196,6 +210,19 @@ function attacks(release: Release): void {
       assert.equal(log, '');
       assert.equal(await guest.run('stat -c %U /srv/metrics/ssh_sessions.prom'), 'exporter\n');
       await guest.run("grep -x 'ssh_login_log_success 1' /srv/metrics/ssh_sessions.prom");
+    });
+
+    it('writes where a link of root leads, as the owner of that directory, and not where others link to', async () => {
+      const { guest } = machine;
+      await guest.run('ln -s /srv/metrics /srv/link && rm /srv/metrics/*');
+      await guest.run('ln -s /srv/metrics /home/mallory/link', { user: 'mallory' });
+      await machine.mustInstall('--textfile-dir /srv/link --port 9300');
+      assert.equal(await guest.run('stat -c %U /srv/metrics/*'), 'exporter\n');
+      await guest.run(`systemctl stop ${TIMER} && rm /srv/metrics/*`);
+      await refuses('--textfile-dir /home/mallory/link', /^error: a run failed/m);
+      assert.equal(await guest.run('ls -A /srv/metrics'), '');
+      await refuses('--textfile-dir //', /^error: TEXTFILE_DIR is '\/\/'; give an absolute path/m);
+      await machine.mustInstall("--textfile-dir '' --port ''");
     });
 
     it('adds no second node_exporter where one that it does not believe has the port', async () => {
@@ -311,6 +338,7 @@ function attacks(release: Release): void {
 const LAY_TRAPS = `
 umask 022
 mkdir -p ~/tmp
+echo 'echo BASH_ENV >>/root/taken' >~/.environment
 echo 'post-invoke=echo dpkg >>/root/taken' >~/.dpkg.cfg
 for version in 3.11 3.13; do
   mkdir -p ~/.local/lib/python$version/site-packages
