@@ -1,11 +1,11 @@
-#!/bin/bash
+#!/bin/bash -p
 # Installs ssh-sessions-exporter on Debian, and checks that node_exporter shows its metrics. It can be run again at any time.
 set -Eeuo pipefail
 shopt -s inherit_errexit nullglob
 umask 022
-# The caller decides neither which programs run as root nor the language of what is read here.
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
-unset LANGUAGE TMPDIR
+# The caller decides neither which programs run as root (so -p, and HOME) nor the language of what is read here.
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
+unset LANGUAGE TMPDIR POSIXLY_CORRECT
 
 readonly NAME=ssh-sessions-exporter
 readonly DEFAULT_INTERVAL=15
@@ -88,13 +88,14 @@ check_settings() {
 	LOG_LEVEL=${LOG_LEVEL,,}
 	[[ $LOG_LEVEL == ?(debug|info|warning|error) ]] || fail "LOG_LEVEL is '$LOG_LEVEL'; give debug, info, warning or error"
 	[[ -z $TEXTFILE_DIR ]] || check_directory "$TEXTFILE_DIR" "TEXTFILE_DIR is '$TEXTFILE_DIR'"
-	[[ $UFW_FROM == ?(none) ]] || ufw --dry-run allow from "$UFW_FROM" >/dev/null ||
+	# ufw deletes no rule for ::/0 by the name that it shows it under.
+	[[ $UFW_FROM == ?(none) ]] || { [[ $UFW_FROM != */0* ]] && ufw --dry-run allow from "$UFW_FROM" >/dev/null; } ||
 		fail "--ufw-from is '$UFW_FROM'; install ufw, and give a network such as 192.168.1.0/24 or fd00::/8, any, or none"
 }
 
 # Arguments: directory, what to call it. Both systemd and a shell read its name.
 check_directory() {
-	[[ $1 =~ ^/[A-Za-z0-9._/+@:~-]*$ && $1/ != ?(/var)/tmp/* ]] ||
+	[[ $1 =~ ^/[A-Za-z0-9._+@:~-][A-Za-z0-9._/+@:~-]*$ && $1/ != ?(/var)/tmp/* ]] ||
 		fail "$2; give an absolute path of letters, digits and ._/+@:~-, outside of /tmp and /var/tmp"
 	[[ -d $1 ]] || fail "$2, which does not exist; create it (mkdir -p $1), or name another directory"
 }
@@ -130,12 +131,13 @@ changeable() {
 		\( -perm /002 -o -perm /020 ! -gid "$2" \) \) -print -quit
 }
 
-here=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")
+here=$(readlink -f -- "${BASH_SOURCE[0]:?run install.sh from its file}") here=${here%/*}
 sources=("$here"/{LICENSE,package*.json,bin,cron,docs,monitoring,packaging,scripts,src,systemd})
 
 # Sets `package` to the .deb next to install.sh. In a checkout it has to be built.
 find_package() {
-	local beside=("$here/${NAME}"_*_all.deb)
+	local beside
+	mapfile -d '' beside < <(printf '%s\0' "$here/${NAME}"_*_all.deb | sort --zero-terminated --version-sort)
 	if [[ -f $here/package.json ]]; then
 		check_owners "${sources[@]}"
 	else
@@ -150,10 +152,10 @@ find_package() {
 check_owners() {
 	local mine=${SUDO_UID:-0} group=0 path
 	! given --trust-checkout || return 0
-	# A group of one's own has the account's name.
-	if [[ $(id -gn "$mine") == "$(id -un "$mine")" ]]; then group=$(id -g "$mine"); fi
+	# A group of one's own has the account's name, and no other member.
+	if [[ $(getent group "$(id -g "$mine")") == "$(id -un "$mine"):"*: ]]; then group=$(id -g "$mine"); fi
 	path=$(changeable "$mine" "$group" "$1" && find "$@" \
-		\( ! -uid 0 ! -uid "$mine" -o ! -type l \( -perm /002 -o -perm /020 ! -gid "$group" \) \) -print -quit)
+		\( ! -uid 0 ! -uid "$mine" -o -perm /002 -o -perm /020 ! -gid "$group" \) -print -quit)
 	path=${path%%$'\n'*}
 	[[ -z $path ]] ||
 		fail "${path@Q} belongs to, or can be changed by, another account ($(stat -c '%U, mode %a' "$path")); move the files, or give --trust-checkout"
@@ -201,11 +203,18 @@ values() {
 	tr '\0' '\n' <"/proc/$1/cmdline" | sed -n "s/^--$2=//p; /^--$2\$/{ n; p }"
 }
 
+# Debian's would take the port of another one, now or at the next boot.
+add_exporter() {
+	! (: <>/dev/tcp/localhost/9100) 2>/dev/null ||
+		fail "port 9100 is in use, but no service is a node_exporter that only root can change; give both --textfile-dir and --port"
+	apt_install prometheus-node-exporter
+}
+
 # Sets `dir` and `address`: where to write, and where to look for the result.
 find_destination() {
 	local debians=prometheus-node-exporter port=$PORT start pid
 	dir=${TEXTFILE_DIR%/}
-	has $debians || [[ -n $dir && -n $port || -n $(find_exporters) ]] || apt_install $debians || return
+	has $debians || [[ -n $dir && -n $port || -n $(find_exporters) ]] || add_exporter || return
 	# Without systemd nothing tells who started a process.
 	systemd_runs || { dir=${dir:-$DEFAULT_DIR} && port=${port:-9100}; }
 	address=localhost:$port
@@ -234,7 +243,7 @@ find_destination() {
 apply_settings() {
 	local name owner earlier file=$dir/ssh_sessions.prom boot_cleaning=/etc/tmpfiles.d/$NAME.conf
 	local kept=() service=() timer=()
-	owner=$(stat -c %U "$dir")
+	owner=$(stat -Lc %U "$dir")
 	for name in "${SETTINGS[@]}"; do kept+=("$name=${!name}"); done
 	if [[ $dir != "$DEFAULT_DIR" ]]; then service+=("Environment=SSH_SESSIONS_OUTPUT=$file" "ReadWritePaths=$dir"); fi
 	if [[ $dir/ == @(/home|/root|/run/user)/* ]]; then service+=(ProtectHome=read-only); fi
@@ -272,6 +281,7 @@ set_firewall() {
 	close_firewall "${networks[@]}"
 	write "/etc/ufw/applications.d/$NAME" "[$NAME]" "title=node_exporter" "description=Metrics" "ports=$port/tcp"
 	ufw app update "$NAME"
+	((${#networks[@]})) || echo "Opening port $port to nobody (--ufw-from would change that)."
 	for network in "${networks[@]}"; do
 		echo "Opening port $port to $network (--ufw-from would limit that):"
 		ufw allow from "$network" to any app "$NAME"
@@ -285,9 +295,9 @@ private_networks() {
 		awk '/^(10\.|172\.(1[6-9]|2[0-9]|3[01])\.|192\.168\.|f[cd]).*\//'
 }
 
-# Deletes the rules that install.sh has added, but for the networks given. Version 1.0.0 kept its rule in a file.
+# Deletes such rules as install.sh adds, but for the networks given. Version 1.0.0 kept its rule in a file.
 close_firewall() {
-	{ ufw show added | sed -nE "s/^ufw (.* ($NAME|comment '$NAME'))\$/\1/p" && recalled UFW_RULE; } |
+	{ ufw show added | sed -nE "s/^ufw (allow (from \S+ to any app )?$NAME)\$/\1/p" && recalled UFW_RULE; } |
 		{ grep -Fxvf <(printf "allow from %s to any app $NAME\n" "$@") || true; } |
 		xargs --no-run-if-empty --verbose --max-lines=1 ufw delete
 }
@@ -347,7 +357,8 @@ install_all() {
 	fi
 	run_step "Looking for node_exporter" find_destination
 	if has ufw; then set_firewall; fi
-	systemd_runs || has crond || { apt_install cron && service cron start; }
+	systemd_runs || has crond || { apt_install cron && service cron start; } ||
+		fail "cron could not be installed and started, for the reason above, and systemd does not run"
 	apply_settings # before the package starts the timer
 	# QuickJS costs far less to run than Node.js, which may be here for something else. Debian 12 has none.
 	run_step "Installing ${package##*/}" apt_install --reinstall --allow-downgrades "$package" \
@@ -368,6 +379,9 @@ uninstall() {
 	if has ufw; then close_firewall; fi
 	dpkg "--$removal" "$NAME" || fail "dpkg could not remove it, for the reason above"
 	rm -rf "/var/cache/$NAME."* # what a killed run has left
+	# As the package's own purge does, in case it was never installed.
+	[[ $removal == remove ]] || rm -rf "${KEPT%/*}" "/etc/tmpfiles.d/$NAME.conf" "/etc/ufw/applications.d/$NAME"
+	[[ $removal == remove ]] || find /etc/systemd/system -path "*/$NAME.*.d*" \( -name install.conf -o -empty \) -delete
 }
 
 trap 'fail "interrupted; run it again to finish"' INT TERM HUP

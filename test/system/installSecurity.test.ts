@@ -34,14 +34,24 @@ function attacks(release: Release): void {
           in: '/home/mallory/checkout',
         },
       );
+      // Without a file of its own it would take the directory that it is called in for its own.
+      const piped = await guest.exec(`cd ${CHECKOUT} && timeout 60 bash <install.sh`);
+      assert.deepEqual([piped.status, /run install\.sh from its file\n$/.test(piped.stderr)], [1, true]);
       await guest.run(`chmod 666 ${CHECKOUT}/src/cli.ts`);
       await refuses('', /^error: '\/srv\/checkout\/src\/cli\.ts' .* \(root, mode 666\)/m);
       await guest.run(`rm -r ${CHECKOUT}/src && install -d -o mallory ${CHECKOUT}/src`);
       await refuses('', /^error: '\/srv\/checkout\/src' .* \(mallory, mode 755\)/m);
+      await guest.run(`rm -r ${CHECKOUT}/src && ln -s /home/mallory/checkout/src ${CHECKOUT}/src`);
+      await refuses('', /^error: '\/srv\/checkout\/src' .* \(root, mode 777\)/m);
       await guest.run(
         `install -D -o mallory ${CHECKOUT}/install.sh /srv/deb/ssh-sessions-exporter_9_all.deb`,
       );
-      await guest.run(`cp ${CHECKOUT}/install.sh /srv/deb/`);
+      // Of two packages, the newer one.
+      await guest.run(
+        `cp ${CHECKOUT}/install.sh /srv/deb/ && touch /srv/deb/ssh-sessions-exporter_10_all.deb`,
+      );
+      await refuses('', /^error: ssh-sessions-exporter_10_all\.deb is damaged/m, { in: '/srv/deb' });
+      await guest.run('rm /srv/deb/ssh-sessions-exporter_10_all.deb');
       await refuses('', /^error: '\/srv\/deb\/\S+_all\.deb' .* \(mallory, mode 755\)/m, { in: '/srv/deb' });
 
       // The account that called sudo is no other account: what is refused now is the package.
@@ -61,6 +71,19 @@ function attacks(release: Release): void {
         env: { SUDO_UID: '1000', SUDO_GID: '100' },
       });
       await guest.run('rm -r /home/pi/checkout /srv/deb');
+
+      // A group with the account's name is its own until it has another member.
+      await guest.run(
+        `useradd -u 1500 -m -U alone && chmod 755 /home/alone && touch /home/alone/${packageName()}`,
+      );
+      await guest.run(
+        `cp ${CHECKOUT}/install.sh /home/alone && cd /home/alone && chown alone:alone *.deb && chmod 664 *.deb`,
+      );
+      const alone = { in: '/home/alone', env: { SUDO_UID: '1500', SUDO_GID: '1500' } };
+      await refuses('', damaged, alone);
+      await guest.run('usermod -a -G alone mallory');
+      await refuses('', /^error: '\/home\/alone\/\S+_all\.deb' .*mode 664/m, alone);
+      await guest.run('userdel -r alone');
     });
 
     it('builds out of reach, whatever lies in other directories, and wherever TMPDIR leads', async () => {
@@ -69,7 +92,12 @@ function attacks(release: Release): void {
       await guest.run(`systemd-run --unit=watch sh -c '${WATCH}'`);
       const { status, stdout, stderr } = await install('--trust-checkout', {
         in: '/home/mallory/checkout',
-        env: { TMPDIR: '/home/mallory/tmp' },
+        env: {
+          TMPDIR: '/home/mallory/tmp',
+          HOME: '/home/mallory',
+          BASH_ENV: '/home/mallory/.environment',
+          SHELLOPTS: 'noglob',
+        },
       });
       await guest.run('systemctl stop watch');
       assert.equal(await guest.run('cat /root/taken 2>/dev/null || true'), '');
@@ -81,7 +109,8 @@ function attacks(release: Release): void {
 
     it('says how far it is, and how long each step took', async () => {
       await machine.checkOut({ built: true });
-      const stdout = await machine.mustInstall();
+      // POSIX has options before all else; systemctl would then take those of install.sh for names of units.
+      const stdout = await machine.mustInstall('', { env: { POSIXLY_CORRECT: '1' } });
       assert.match(
         stdout,
         /^\[2\/3\] Installing ssh-sessions-exporter_\S+ \.\.\.\n[\s\S]*^ {4}done in \d+ s\n\[3\/3\]/m,
@@ -96,22 +125,31 @@ function attacks(release: Release): void {
       for (const address of ['198.51.100.7/24', '192.168.77.5/26', 'fd00:77::5/64', '2001:db8::5/64']) {
         await guest.run(`ip address add ${address} dev tap0`);
       }
-      const before = 'ufw allow from 192.168.77.0/26 to any port 9100 proto tcp';
-      await guest.run(before);
+      await machine.mustInstall('--ufw-from none');
+      // The administrator's own, also where they name the application or its name.
+      const before = [
+        "ufw allow 9200/tcp comment 'ssh-sessions-exporter'",
+        'ufw allow from 192.168.77.0/26 to any port 9100 proto tcp',
+        'ufw deny from 10.0.2.66 to any app ssh-sessions-exporter',
+      ];
+      await guest.run(before.join('; '));
       const rule = (network: string) => `ufw allow from ${network} to any app ssh-sessions-exporter`;
-      const said = await machine.mustInstall();
+      const said = await machine.mustInstall("--ufw-from ''");
       assert.match(said, /^Opening port 9100 to 10\.0\.2\.0\/24 \(--ufw-from would limit that\):$/m);
-      const connected = [before, ...['10.0.2.0/24', '192.168.77.0/26', 'fd00:77::/64'].map(rule)].sort();
+      const connected = [...before, ...['10.0.2.0/24', '192.168.77.0/26', 'fd00:77::/64'].map(rule)].sort();
       assert.deepEqual(await rules(), connected);
       await machine.mustInstall();
       assert.deepEqual(await rules(), connected);
 
       await machine.mustInstall('--ufw-from any');
-      assert.deepEqual(await rules(), [before, 'ufw allow ssh-sessions-exporter']);
+      assert.deepEqual(await rules(), [...before, 'ufw allow ssh-sessions-exporter'].sort());
       await machine.mustInstall('--ufw-from 198.51.100.9');
-      assert.deepEqual(await rules(), [before, rule('198.51.100.9')].sort());
-      await machine.mustInstall('--ufw-from none');
-      assert.deepEqual(await rules(), [before]);
+      assert.deepEqual(await rules(), [...before, rule('198.51.100.9')].sort());
+      assert.match(await machine.mustInstall('--ufw-from none'), /^Opening port 9100 to nobody /m);
+      assert.deepEqual(await rules(), before);
+      // What ufw would never delete again.
+      await refuses('--ufw-from ::/0', /^error: --ufw-from is '::\/0'; .* any, or none$/m);
+      assert.deepEqual(await rules(), before);
 
       // Version 1.0.0 opened it for all, and remembered that in its own way.
       await guest.run('ufw allow 9100/tcp');
@@ -124,10 +162,10 @@ function attacks(release: Release): void {
         'echo UFW_RULE=allow from 198.51.100.9 to any port 9100 proto tcp >>/etc/ssh-sessions-exporter/install.conf',
       );
       await machine.mustInstall('--ufw-from 198.51.100.9');
-      assert.deepEqual(await rules(), [before, rule('198.51.100.9')].sort());
+      assert.deepEqual(await rules(), [...before, rule('198.51.100.9')].sort());
       await machine.mustInstall('uninstall');
-      assert.deepEqual(await rules(), [before]);
-      await guest.run('ufw delete allow from 192.168.77.0/26 to any port 9100 proto tcp');
+      assert.deepEqual(await rules(), before);
+      await guest.run(before.join('; ').replaceAll('ufw ', 'ufw delete '));
     });
 
     it('believes no node_exporter that an account has started', async () => {
@@ -172,6 +210,64 @@ function attacks(release: Release): void {
       assert.equal(log, '');
       assert.equal(await guest.run('stat -c %U /srv/metrics/ssh_sessions.prom'), 'exporter\n');
       await guest.run("grep -x 'ssh_login_log_success 1' /srv/metrics/ssh_sessions.prom");
+    });
+
+    it('writes where a link of root leads, as the owner of that directory, and not where others link to', async () => {
+      const { guest } = machine;
+      await guest.run('ln -s /srv/metrics /srv/link && rm /srv/metrics/*');
+      await guest.run('ln -s /srv/metrics /home/mallory/link', { user: 'mallory' });
+      await machine.mustInstall('--textfile-dir /srv/link --port 9300');
+      assert.equal(await guest.run('stat -c %U /srv/metrics/*'), 'exporter\n');
+      await guest.run(`systemctl stop ${TIMER} && rm /srv/metrics/*`);
+      await refuses('--textfile-dir /home/mallory/link', /^error: a run failed/m);
+      assert.equal(await guest.run('ls -A /srv/metrics'), '');
+      await refuses('--textfile-dir //', /^error: TEXTFILE_DIR is '\/\/'; give an absolute path/m);
+      await machine.mustInstall("--textfile-dir '' --port ''");
+    });
+
+    it('adds no second node_exporter where one that it does not believe has the port', async () => {
+      const { guest } = machine;
+      await machine.mustInstall('uninstall --purge');
+      await guest.run('systemctl stop node_exporter && chown exporter /usr/local/bin/node_exporter');
+      await guest.run('systemd-run --unit=unbelieved /usr/local/bin/node_exporter');
+      await guest.run('until bash -c ": <>/dev/tcp/127.0.0.1/9100" 2>/dev/null; do sleep 0.1; done');
+      await refuses('', /^error: port 9100 is in use, .*give both --textfile-dir and --port$/m);
+      await guest.run('! dpkg -s prometheus-node-exporter 2>/dev/null');
+      await guest.run('systemctl stop unbelieved && chown root /usr/local/bin/node_exporter');
+      await guest.run('systemctl start node_exporter');
+    });
+
+    it('leaves nothing of an installation that failed', async () => {
+      const { guest } = machine;
+      await guest.run('mv /usr/bin/apt-get /usr/bin/apt-get.away');
+      await refuses('', /^error: that step failed/m);
+      await guest.run('mv /usr/bin/apt-get.away /usr/bin/apt-get');
+      await machine.mustInstall('uninstall --purge');
+      assert.equal(await guest.run('find /etc /srv/metrics -name "*ssh[-_]sessions*"'), '');
+    });
+
+    it('needs cron where systemd does not run, and keeps the terminal from the owner of the directory', async () => {
+      const { guest } = machine;
+      const options = '--textfile-dir /srv/metrics --port 9300 --ufw-from none';
+      await guest.run('mv /run/systemd/system /run/systemd/system.away');
+      await guest.run('mv /etc/resolv.conf /root && ! command -v cron');
+      await refuses(options, /^error: cron could not be installed and started, .*$/m);
+      await guest.run('mv /root/resolv.conf /etc');
+      await machine.mustInstall(options);
+
+      const program = '/usr/bin/ssh-sessions-exporter';
+      await guest.run(`mv ${program} ${program}.away && cat >${program} && chmod 755 ${program}`, {
+        input: '#!/bin/sh\nid -un; ls -l /proc/$$/fd; exit 3\n',
+      });
+      const { status, stdout } = await guest.exec(
+        'script -qec /usr/lib/ssh-sessions-exporter/run-from-cron /dev/null',
+      );
+      assert.equal(status, 3);
+      assert.match(stdout, /^exporter\r?$/m);
+      assert.doesNotMatch(stdout, /\/dev\/(?:pts|tty)/);
+      await guest.run(`mv ${program}.away ${program}`);
+      await machine.mustInstall('uninstall --purge');
+      await guest.run('apt-get purge -y cron; mv /run/systemd/system.away /run/systemd/system');
     });
 
     it('leaves no failed unit when it is purged during a run, or after a failed one', {
@@ -242,6 +338,12 @@ function attacks(release: Release): void {
 const LAY_TRAPS = `
 umask 022
 mkdir -p ~/tmp
+echo 'echo BASH_ENV >>/root/taken' >~/.environment
+echo 'post-invoke=echo dpkg >>/root/taken' >~/.dpkg.cfg
+for version in 3.11 3.13; do
+  mkdir -p ~/.local/lib/python$version/site-packages
+  echo 'open("/root/taken", "a").write("python")' >~/.local/lib/python$version/site-packages/usercustomize.py
+done
 cat >/tmp/trap <<'END'
 #!/bin/sh
 [ "$(/usr/bin/id -u)" != 0 ] || echo "$0 $*" >>/root/taken
