@@ -142,7 +142,7 @@ find_package() {
 		check_owners "${sources[@]}"
 	else
 		package=${beside[*]: -1}
-		[[ -n $package ]] || fail "there is neither a package next to install.sh nor a checkout; download both"
+		[[ -n $package ]] || fail "there is no .deb next to install.sh, and this is no checkout; download the .deb to $here"
 		check_owners "$package"
 		dpkg-deb --field "$package" Version >/dev/null || fail "${package##*/} is damaged; download it again"
 	fi
@@ -324,7 +324,7 @@ check_result() {
 		fail "a run failed; journalctl -u $NAME says why"
 	until answer=$(shows_run 2>&1); do
 		((SECONDS - start < 20)) ||
-			fail "http://$address/metrics does not show ssh_sessions_total: ${answer##*$'\n'}; is there TLS, a password, --no-collector.textfile, or another directory than $dir?"
+			fail "http://$address/metrics does not show ssh_sessions_total: ${answer##*: }; is that the port (--port= finds it), is there TLS, a password, --no-collector.textfile, or another directory than $dir?"
 		sleep 1
 	done
 }
@@ -353,7 +353,7 @@ install_all() {
 	find_package
 	if [[ -z $package ]]; then
 		steps=4
-		run_step "Building the package from this checkout" build_package
+		run_step "Building the package from this checkout, by npm, which is installed if it is missing" build_package
 	fi
 	run_step "Looking for node_exporter" find_destination
 	if has ufw; then set_firewall; fi
