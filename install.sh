@@ -89,7 +89,7 @@ check_settings() {
 	[[ $LOG_LEVEL == ?(debug|info|warning|error) ]] || fail "LOG_LEVEL is '$LOG_LEVEL'; give debug, info, warning or error"
 	[[ -z $TEXTFILE_DIR ]] || check_directory "$TEXTFILE_DIR" "TEXTFILE_DIR is '$TEXTFILE_DIR'"
 	# ufw deletes no rule for ::/0 by the name that it shows it under.
-	[[ $UFW_FROM == ?(none) ]] || { [[ $UFW_FROM != */0* ]] && ufw --dry-run allow from "$UFW_FROM" >/dev/null; } ||
+	[[ $UFW_FROM == ?(none) ]] || { has ufw && [[ $UFW_FROM != */0* ]] && ufw --dry-run allow from "$UFW_FROM" >/dev/null; } ||
 		fail "--ufw-from is '$UFW_FROM'; install ufw, and give a network such as 192.168.1.0/24 or fd00::/8, any, or none"
 }
 
